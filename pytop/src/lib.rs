@@ -1,0 +1,15 @@
+//! pytop: a live terminal top for Python function calls.
+//!
+//! One stage a module, one direction: [`discover`] finds processes, [`cpython`] knows what is in
+//! their files, [`probe`] attaches and drains the kernel's counts, [`model`] turns them into rows,
+//! [`report`] and [`tui`] draw those. Nothing imports what stands after it in this list, but for
+//! [`session`], which drives the first four, and [`cli`], which only names options.
+
+pub mod cli;
+pub mod cpython;
+pub mod discover;
+pub mod model;
+pub mod probe;
+pub mod report;
+pub mod session;
+pub mod tui;

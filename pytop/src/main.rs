@@ -1,0 +1,2 @@
+//! The `pytop` command.
+fn main() {}

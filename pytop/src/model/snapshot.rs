@@ -1,0 +1,129 @@
+//! One snapshot: everything that was counted in one interval.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::Text;
+
+/// Everything that was counted between the end of the snapshot before and `time`.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The end of the interval.
+    pub time: SystemTime,
+    /// The length of the interval, measured.
+    pub interval: Duration,
+    /// Every function that was entered in the interval, in no order, none left out.
+    pub rows: Vec<Row>,
+    /// Calls that are in no row.
+    pub uncounted: Uncounted,
+    /// Every CPython process that lived in the interval, in the order of their pids.
+    pub processes: Vec<ProcessStatus>,
+}
+
+/// The calls of one function of one process in one interval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The process.
+    pub pid: u32,
+    /// The code object's filename, as the process has it.
+    pub filename: Text,
+    /// The line, counted from 1; `None` when the interpreter does not tell.
+    pub line: Option<u32>,
+    /// The function's name, as the process has it.
+    pub function: Text,
+    /// Entries in the interval.
+    pub calls: u64,
+}
+
+/// Probe hits that could not be put in a row, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uncounted {
+    /// The kernel's table of counts was full.
+    pub table_full: u64,
+    /// A name could not be read.
+    pub unreadable_name: u64,
+}
+
+impl Uncounted {
+    /// Hits without a row, for whatever reason.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.table_full + self.unreadable_name
+    }
+}
+
+/// A CPython process and how it is counted.
+#[derive(Clone, Debug)]
+pub struct ProcessStatus {
+    /// The process id.
+    pub pid: u32,
+    /// The kernel's name of the process, at most 15 bytes.
+    pub comm: Text,
+    /// The path of its executable, as the process sees it.
+    pub exe: Text,
+    /// The file that holds the interpreter: the executable, or a libpython that it has loaded.
+    pub interpreter: Text,
+    /// The interpreter's version, such as `3.9.2`.
+    pub python: Option<Arc<str>>,
+    /// The name of the user it runs as, or the number where there is no name.
+    pub user: Arc<str>,
+    /// A short name of the container it runs in; `None` on the host itself.
+    pub container: Option<Arc<str>>,
+    /// Whether it is counted.
+    pub coverage: Coverage,
+    /// Calls that are in rows of this snapshot.
+    pub calls: u64,
+    /// It has ended in this interval.
+    pub ended: bool,
+}
+
+/// Whether and how a process is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// Counted exactly.
+    Counted(Method),
+    /// Not counted, for a reason that completes the sentence "not counted: …".
+    NotCounted(Arc<str>),
+}
+
+/// Where the counts of a process come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Method {
+    /// The interpreter's `function__entry` marker.
+    Marker,
+    /// The frame evaluation function (3.6 to 3.10).
+    Eval,
+    /// The bytecodes of the RESUME family (3.11 and later).
+    Resume,
+}
+
+impl Method {
+    /// The name that the command line and JSON use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Marker => "marker",
+            Self::Eval => "eval",
+            Self::Resume => "resume",
+        }
+    }
+}
+
+impl Snapshot {
+    /// Every call of the interval, those in no row included.
+    #[must_use]
+    pub fn total_calls(&self) -> u64 {
+        self.rows.iter().map(|row| row.calls).sum::<u64>() + self.uncounted.total()
+    }
+
+    /// Calls per second over the interval; 0 for an empty interval.
+    #[must_use]
+    pub fn calls_per_second(&self) -> f64 {
+        let seconds = self.interval.as_secs_f64();
+        if seconds > 0.0 {
+            self.total_calls() as f64 / seconds
+        } else {
+            0.0
+        }
+    }
+}

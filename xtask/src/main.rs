@@ -1,0 +1,2 @@
+//! pytop's development tasks: `cargo xtask --help` lists them.
+fn main() {}
