@@ -1,1 +1,14 @@
-//! To be written.
+//! All knowledge of the kernel: loading the programs, placing probes, draining the counts.
+//!
+//! Only this module talks to bpf(2) and perf_event_open(2).
+
+mod counts;
+mod kernel;
+mod syscall;
+mod texts;
+mod uprobe;
+
+pub use counts::{Drained, Losses};
+pub use kernel::{Kernel, LoadError, Program, SiteId};
+pub use texts::Names;
+pub use uprobe::{AttachError, Probe, Target, detach};
