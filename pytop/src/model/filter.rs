@@ -176,7 +176,7 @@ mod tests {
         let found =
             filter("py:12 ma|s").highlights(&Text::from("/srv/a.py"), Some(12), &"mains".into());
         assert_eq!(found.filename, [1..2, 7..9]);
-        assert_eq!(found.line, [0..2]);
+        assert_eq!(found.line, vec![0..2_usize; 1]);
         assert_eq!(found.function, [0..2, 4..5]);
     }
 

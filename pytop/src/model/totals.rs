@@ -113,6 +113,7 @@ impl Totals {
     }
 
     /// Calls per second of everything, one sample an interval, oldest first.
+    #[must_use]
     pub fn rates(&self) -> impl DoubleEndedIterator<Item = f32> + ExactSizeIterator {
         self.rates.iter().copied()
     }

@@ -37,7 +37,7 @@ pub struct Entry {
     pub function: Option<Text>,
     /// Calls in the interval.
     pub calls: u64,
-    /// Calls since the start or the last reset, this interval included.
+    /// Calls since the start, this interval included, or since the last reset.
     pub total: u64,
     /// Functions that the row stands for: 1, or for a group those with calls in the interval.
     pub functions: usize,
@@ -110,7 +110,7 @@ impl View {
         for row in &snapshot.rows {
             if matches(&row.filename, row.line, &row.function) {
                 let key = FunctionKey::of(row);
-                let total = totals.get(&key).map_or(row.calls, |known| known.total);
+                let total = totals.get(&key).map_or(0, |known| known.total);
                 entries.push(Entry::function(&key, row.calls, total));
             }
         }
@@ -216,7 +216,7 @@ impl Group {
             line: None,
             function: None,
             calls: self.calls,
-            total: self.total.max(self.calls),
+            total: self.total,
             functions: self.functions,
             processes: self.pids.len(),
             share: 0.0,
