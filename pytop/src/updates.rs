@@ -24,3 +24,20 @@ pub enum Command {
     /// End the run.
     Quit,
 }
+
+/// What is being counted, in the words of the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Every CPython process.
+    #[default]
+    Machine,
+    /// These processes, and their descendants if that was asked for.
+    Processes {
+        /// The processes that were named.
+        pids: Vec<u32>,
+        /// Their descendants too.
+        children: bool,
+    },
+    /// A command that was started to be counted, as one line.
+    Command(String),
+}

@@ -144,11 +144,31 @@ impl Totals {
             .map_or(0, |known| known.total)
     }
 
-    /// Calls in total of a process.
+    /// Calls in total of what a displayed row stands for.
     #[must_use]
-    pub fn of_process(&self, pid: u32) -> u64 {
-        let functions = self.functions.iter().filter(|(key, _)| key.pid == pid);
-        functions.map(|(_, known)| known.total).sum()
+    pub fn total_of(&self, key: &EntryKey) -> u64 {
+        let sum = |wanted: &dyn Fn(&FunctionKey) -> bool| {
+            let functions = self.functions.iter().filter(|(key, _)| wanted(key));
+            functions.map(|(_, known)| known.total).sum()
+        };
+        match key {
+            EntryKey::Function {
+                pid,
+                filename,
+                line,
+                function,
+            } => self
+                .functions
+                .get(&FunctionKey {
+                    pid: *pid,
+                    filename: filename.clone(),
+                    line: *line,
+                    function: function.clone(),
+                })
+                .map_or(0, |known| known.total),
+            EntryKey::File(filename) => sum(&|key| key.filename == *filename),
+            EntryKey::Process(pid) => sum(&|key| key.pid == *pid),
+        }
     }
 
     /// Calls per second of the last `samples` intervals for each of `keys`, oldest first. One
@@ -272,7 +292,9 @@ mod tests {
             totals.record(&snapshot);
         }
         assert_eq!(totals.of(&rows[0]), 21);
-        assert_eq!(totals.of_process(1), 54);
+        assert_eq!(totals.total_of(&EntryKey::function(&rows[1])), 33);
+        assert_eq!(totals.total_of(&EntryKey::Process(1)), 54);
+        assert_eq!(totals.total_of(&EntryKey::File("a.py".into())), 54);
         assert_eq!(totals.calls(), 60);
         assert_eq!(totals.uncounted().total(), 6);
         assert_eq!(totals.span(2), Duration::from_secs(2));
