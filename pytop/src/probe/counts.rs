@@ -46,6 +46,8 @@ pub struct Frame {
     pub pid: u32,
     /// The line as the interpreter told it; below 1 when it did not know.
     pub line: i32,
+    /// The hash of the names: equal for equal names, whatever process they are of.
+    pub text: u64,
     /// File and function.
     pub names: Names,
     /// Entries in the interval.
@@ -133,12 +135,7 @@ impl Counts {
                         bring_into_memory(key);
                     } else if let Some(names) = texts.get(count.names.text) {
                         let (pid, line, calls) = (key.pid, key.line, count.calls);
-                        frames.push(Frame {
-                            pid,
-                            line,
-                            names,
-                            calls,
-                        });
+                    frames.push(Frame { pid, line, text: count.names.text, names, calls });
                     } else {
                         losses.unreadable_name += count.calls;
                     }

@@ -8,7 +8,7 @@ mod syscall;
 mod texts;
 mod uprobe;
 
-pub use counts::{Drained, Losses};
+pub use counts::{Drained, Frame, Losses, Seen};
 pub use kernel::{Kernel, LoadError, Program, SiteId};
 pub use texts::Names;
 pub use uprobe::{AttachError, Probe, Target, detach};
