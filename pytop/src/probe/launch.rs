@@ -340,13 +340,14 @@ fn stand_behind(
         let (tracer_side, child_side) = UnixStream::pair()?;
         let foreign = tracer_side.as_raw_fd();
         let (seized, report) = blocking::channel();
+        let (executed, was_executed) = blocking::channel();
         let (events, received) = mpsc::unbounded_channel();
         let tracer = thread::Builder::new()
             .name("pytop-tracer".to_owned())
             .spawn(move || {
                 if let Some(pid) = seize(&tracer_side, &seized) {
                     drop(tracer_side);
-                    Tracer::new(pid, follow_children, events).run();
+                    Tracer::new(pid, follow_children, events).run(&was_executed);
                 }
             })?;
         let parent = std::process::id();
@@ -357,6 +358,9 @@ fn stand_behind(
         // The child's end of the socket is in the command. The tracer must see it closed when there
         // is no child.
         drop(command);
+        if spawned.is_ok() {
+            let _ = executed.send(());
+        }
         Ok((spawned, report, received, tracer))
     };
     let (spawned, report, events, tracer) = match attempt() {

@@ -93,6 +93,22 @@ pub(super) fn wait_child(pid: pid_t) -> io::Result<(pid_t, Change)> {
     wait(pid, libc::__WALL)
 }
 
+/// Waits until a child stops or ends, takes no notice of it, and tells whether it has ended.
+pub(super) fn has_ended(child: pid_t) -> bool {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
+    let flags =
+        WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
+    loop {
+        match nix::sys::wait::waitid(Id::Pid(Pid::from_raw(child)), flags) {
+            Err(nix::errno::Errno::EINTR) => {}
+            Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))
+            | Err(nix::errno::Errno::ECHILD) => return true,
+            // Stopped; by a real-time signal for an error.
+            Ok(_) | Err(_) => return false,
+        }
+    }
+}
+
 fn wait(which: pid_t, flags: c_int) -> io::Result<(pid_t, Change)> {
     let mut status = 0;
     loop {

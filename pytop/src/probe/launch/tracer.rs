@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::process::ExitStatus;
+use std::sync::mpsc as blocking;
 
 use libc::{c_int, pid_t};
 use tokio::sync::{mpsc, oneshot};
@@ -61,29 +62,47 @@ impl Tracer {
     }
 
     /// Runs until the command has ended and no task is traced any more.
-    pub(super) fn run(mut self) {
-        loop {
-            let traced = !self.tasks.is_empty() || !self.announced.is_empty();
-            let reported = match self.ended {
-                _ if traced => ptrace::wait_traced(),
-                None => ptrace::wait_child(self.command),
-                Some(status) => {
-                    // Nobody listens when the session has ended.
-                    let _ = self.events.send(Event::Ended(status));
+    ///
+    /// A child that fails to exec is waited for by `std::process::Command`, which panics when
+    /// somebody else has done so. Hence nothing is reaped here before the first exec, or before
+    /// `executed` tells that there was one. When that is closed instead, there is no command.
+    pub(super) fn run(mut self, executed: &blocking::Receiver<()>) {
+        let mut mine = false;
+        while self.ended.is_none() || self.is_tracing() {
+            if !mine && ptrace::has_ended(self.command) {
+                if executed.recv().is_err() {
                     return;
                 }
+                mine = true;
+            }
+            let tracing = self.is_tracing();
+            let reported = if tracing {
+                ptrace::wait_traced()
+            } else {
+                ptrace::wait_child(self.command)
             };
             match reported {
                 Ok((task, Change::Ended(status))) => self.forget(task, status),
-                Ok((task, change)) => self.stopped(task, change),
+                Ok((task, change)) => {
+                    mine |= matches!(change, Change::Exec);
+                    self.stopped(task, change);
+                }
                 // An announced task was killed before its first stop.
-                Err(_) if traced => {
+                Err(_) if tracing => {
                     self.tasks.clear();
                     self.announced.clear();
                 }
                 Err(_) => return,
             }
         }
+        if let Some(status) = self.ended {
+            // Nobody listens when the session has ended.
+            let _ = self.events.send(Event::Ended(status));
+        }
+    }
+
+    fn is_tracing(&self) -> bool {
+        !self.tasks.is_empty() || !self.announced.is_empty()
     }
 
     fn forget(&mut self, task: pid_t, status: ExitStatus) {
