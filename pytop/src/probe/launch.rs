@@ -43,7 +43,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc as blocking;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc as blocking};
 use std::thread;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::text::visible;
-use tracer::Tracer;
+use tracer::{Policy, Tracer};
 
 /// Where the command's output goes.
 #[derive(Debug)]
@@ -199,7 +200,8 @@ pub fn exit_code(status: ExitStatus) -> u8 {
         .unwrap_or(1)
 }
 
-/// A command under pytop's control. Dropping it before its end kills the command.
+/// A command under pytop's control. Dropping it before its end kills the command, and the
+/// descendants that are followed.
 #[derive(Debug)]
 pub struct Launched {
     pid: u32,
@@ -207,6 +209,8 @@ pub struct Launched {
     pidfd: OwnedFd,
     events: mpsc::UnboundedReceiver<Event>,
     ended: Option<ExitStatus>,
+    /// Read by the tracer when the command has ended: followed descendants are not to outlive it.
+    kill_all: Arc<AtomicBool>,
 }
 
 impl Launched {
@@ -235,23 +239,31 @@ impl Launched {
 
     /// Ends the command: SIGTERM, and SIGKILL if it is still there after `grace`.
     ///
-    /// A stopped command is continued, as timeout(1) does. `None` when even SIGKILL has not ended it
+    /// A stopped command is continued, as timeout(1) does. Descendants that are followed get no
+    /// SIGTERM, which is for the command to pass on, but the SIGKILL. `None` when even SIGKILL has not ended it
     /// within another `grace`, because it waits for a device. Whatever is held must be answered
     /// before; what comes to be held while this waits is let go.
     pub async fn terminate(&mut self, grace: Duration) -> Option<ExitStatus> {
-        for signals in [
-            [Signal::SIGTERM, Signal::SIGCONT].as_slice(),
-            &[Signal::SIGKILL],
-        ] {
-            for &signal in signals {
-                // It fails when the command has ended, which the wait below will tell.
-                let _ = self.signal(signal);
+        for gentle in [true, false] {
+            // These fail when the command has ended, which the wait below will tell.
+            if gentle {
+                let _ = self.signal(Signal::SIGTERM);
+                let _ = self.signal(Signal::SIGCONT);
+            } else {
+                self.kill();
             }
             if let Ok(status) = tokio::time::timeout(grace, self.end()).await {
                 return status;
             }
         }
         None
+    }
+
+    /// Kills the command and the descendants that are followed.
+    fn kill(&self) {
+        self.kill_all.store(true, Ordering::Release);
+        // It fails when the command has ended.
+        let _ = self.signal(Signal::SIGKILL);
     }
 
     /// Waits for the end, and lets go what is held meanwhile.
@@ -270,7 +282,7 @@ impl Launched {
 impl Drop for Launched {
     fn drop(&mut self) {
         if self.ended.is_none() {
-            let _ = self.signal(Signal::SIGKILL);
+            self.kill();
         }
     }
 }
@@ -342,12 +354,17 @@ fn stand_behind(
         let (seized, report) = blocking::channel();
         let (executed, was_executed) = blocking::channel();
         let (events, received) = mpsc::unbounded_channel();
+        let kill_all = Arc::new(AtomicBool::new(false));
+        let policy = Policy {
+            follow_children,
+            kill_all: kill_all.clone(),
+        };
         let tracer = thread::Builder::new()
             .name("pytop-tracer".to_owned())
             .spawn(move || {
                 if let Some(pid) = seize(&tracer_side, &seized) {
                     drop(tracer_side);
-                    Tracer::new(pid, follow_children, events).run(&was_executed);
+                    Tracer::new(pid, policy, events).run(&was_executed);
                 }
             })?;
         let parent = std::process::id();
@@ -361,9 +378,9 @@ fn stand_behind(
         if spawned.is_ok() {
             let _ = executed.send(());
         }
-        Ok((spawned, report, received, tracer))
+        Ok((spawned, report, received, kill_all, tracer))
     };
-    let (spawned, report, events, tracer) = match attempt() {
+    let (spawned, report, events, kill_all, tracer) = match attempt() {
         Ok(parts) => parts,
         Err(error) => {
             let _ = started.send(Err(Failure::Run(error)));
@@ -376,6 +393,7 @@ fn stand_behind(
             pidfd,
             events,
             ended: None,
+            kill_all,
         }),
         (_, Ok(Err(error))) => Err(Failure::Trace(error)),
         (Err(error), _) => Err(Failure::Run(error)),

@@ -419,22 +419,22 @@ async fn terminating_is_gentle_first() {
         6 => assert_eq!(text(reader), "bye\n"),
         code => assert_eq!(code, 143),
     }
-    let (mut launched, _reader) = start(
-        &["sh", "-c", "trap '' TERM; env true; tail -f /dev/null"],
-        true,
-    );
-    loop {
+    let (mut launched, _reader) = start(&["sh", "-c", "trap '' TERM; tail -f /dev/null; :"], true);
+    let child = loop {
         let Some(Event::Held(held)) = next(&mut launched).await else {
             panic!("it ended")
         };
-        let deaf = held.stage == Stage::Exec && executable(held.pid) == real("/usr/bin/tail");
+        // By now the shell is deaf to SIGTERM.
+        let child = (held.stage == Stage::Exec && executable(held.pid) == real("/usr/bin/tail"))
+            .then(|| ptrace::pidfd_open(held.pid.cast_signed()).unwrap());
         held.proceed(Verdict::Pass);
-        if deaf {
-            break;
+        if let Some(child) = child {
+            break child;
         }
-    }
+    };
     let status = launched.terminate(Duration::from_millis(50)).await.unwrap();
     assert_eq!(exit_code(status), 137);
+    wait_for_end(&child);
 }
 
 /// This test program, made to run one of the parts below.

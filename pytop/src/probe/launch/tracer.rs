@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::process::ExitStatus;
-use std::sync::mpsc as blocking;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc as blocking};
 
 use libc::{c_int, pid_t};
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +16,7 @@ use super::{Event, Held, Stage, Verdict};
 /// Everything the tracing thread knows. All tasks are its own tracees.
 pub(super) struct Tracer {
     command: pid_t,
-    follow_children: bool,
+    policy: Policy,
     events: mpsc::UnboundedSender<Event>,
     /// Every traced task, and its process.
     tasks: HashMap<pid_t, pid_t>,
@@ -25,6 +26,14 @@ pub(super) struct Tracer {
     announced: HashMap<pid_t, Option<Breakpoint>>,
     /// How the command ended. Whoever is left is then let go.
     ended: Option<ExitStatus>,
+}
+
+/// What becomes of the command's descendants.
+pub(super) struct Policy {
+    /// They are traced until the command ends.
+    pub(super) follow_children: bool,
+    /// Then they are killed, not let go.
+    pub(super) kill_all: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -47,12 +56,12 @@ impl Tracer {
     /// A tracer of `command`, which the calling thread has seized before its first exec.
     pub(super) fn new(
         command: pid_t,
-        follow_children: bool,
+        policy: Policy,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         Self {
             command,
-            follow_children,
+            policy,
             events,
             tasks: HashMap::from([(command, command)]),
             processes: HashMap::from([(command, Process::default())]),
@@ -110,7 +119,11 @@ impl Tracer {
         self.drop_task(task);
         if task == self.command {
             self.ended = Some(status);
+            let kill = self.policy.kill_all.load(Ordering::Acquire);
             for (&task, process) in &self.tasks {
+                if kill {
+                    ptrace::kill(*process);
+                }
                 if let Some(process) = self.processes.get_mut(process) {
                     process.release = true;
                 }
@@ -210,7 +223,7 @@ impl Tracer {
             let inherited = self.processes.get(&parent).and_then(|parent| parent.entry);
             inherited.filter(|_| !ptrace::share_memory(task, parent))
         });
-        let release = !self.follow_children || self.ended.is_some();
+        let release = !self.policy.follow_children || self.ended.is_some();
         self.processes.insert(process, Process { entry, release });
         if !release {
             self.ask(
@@ -259,12 +272,13 @@ impl Tracer {
         // A failed send drops the sender of the verdict, and with it the receiver is told.
         let _ = self.events.send(Event::Held(held));
         match answer.blocking_recv() {
-            Ok(Verdict::Probed) if !self.follow_children => self.release(task),
+            Ok(Verdict::Probed) if !self.policy.follow_children => self.release(task),
             Ok(Verdict::AtEntry) if stage == Stage::Exec => self.plant(task),
             Ok(Verdict::Probed | Verdict::AtEntry | Verdict::Pass) => {}
             Ok(Verdict::Kill) => ptrace::kill(task),
             // The session is gone, and with it the reason to run the command.
             Err(_) => {
+                self.policy.kill_all.store(true, Ordering::Release);
                 ptrace::kill(task);
                 ptrace::kill(self.command);
             }
