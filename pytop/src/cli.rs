@@ -347,8 +347,8 @@ mod tests {
     #[test]
     fn defaults() {
         let cli = read("").unwrap();
-        assert_eq!(cli.pids, []);
-        assert_eq!(cli.command, [] as [OsString; 0]);
+        assert!(cli.pids.is_empty());
+        assert!(cli.command.is_empty());
         assert!(!cli.children && !cli.once && !cli.batch && !cli.reverse);
         assert_eq!(cli.snapshots(), None);
         assert_eq!(cli.interval, Duration::from_secs(1));
@@ -537,10 +537,7 @@ mod tests {
         let Stop::Usage(message) = parse(hostile).unwrap_err() else {
             panic!("no usage error")
         };
-        assert_eq!(
-            message,
-            "invalid UTF-8 was detected in one or more arguments"
-        );
+        assert!(message.starts_with("invalid value '\u{fffd}' for '--sort <KEY>'"));
     }
 
     #[test]
