@@ -12,5 +12,6 @@ mod uprobe;
 
 pub use counts::{Drained, Frame, Losses, Seen};
 pub use kernel::{Kernel, LoadError, Program, SiteId};
+pub use syscall::open_process;
 pub use texts::Names;
 pub use uprobe::{AttachError, Probe, Target, detach};

@@ -38,6 +38,11 @@ impl Family {
         }
     }
 
+    /// A process belongs to the family whoever made it.
+    pub(super) fn add(&mut self, pid: u32) {
+        self.members.insert(pid);
+    }
+
     /// A process has ended. It stays a member until [`Self::bury`].
     pub(super) fn exited(&mut self, pid: u32) {
         if self.members.contains(&pid) {
@@ -45,16 +50,16 @@ impl Family {
         }
     }
 
-    /// Takes out the processes that had ended; their numbers may be given to others from now on.
-    pub(super) fn bury(&mut self) {
-        for pid in self.ended.drain(..) {
-            self.members.remove(&pid);
-        }
+    /// The processes that have ended since this was last asked.
+    pub(super) fn take_ended(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.ended)
     }
 
-    /// Whether no process is left.
-    pub(super) fn is_extinct(&self) -> bool {
-        self.members.iter().all(|pid| self.ended.contains(pid))
+    /// Takes out processes that had ended; their numbers may be given to others from now on.
+    pub(super) fn bury(&mut self, ended: &[u32]) {
+        for pid in ended {
+            self.members.remove(pid);
+        }
     }
 
     pub(super) fn contains(&self, pid: u32) -> bool {
@@ -85,9 +90,10 @@ mod tests {
         family.forked(5, 12);
         family.exited(11);
         assert!(family.contains(11) && !family.contains(12));
-        family.exited(10);
-        assert!(family.is_extinct());
-        family.bury();
-        assert!(!family.contains(11));
+        let ended = family.take_ended();
+        assert_eq!(ended, [11]);
+        assert!(family.contains(11));
+        family.bury(&ended);
+        assert!(family.contains(10) && !family.contains(11));
     }
 }
