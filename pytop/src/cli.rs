@@ -22,6 +22,10 @@ const SHORTEST_INTERVAL: f64 = 0.1;
 const LONGEST_INTERVAL: f64 = 3600.0;
 
 /// A live top for Python function calls
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 #[derive(Debug, Parser)]
 #[command(
     name = "pytop",
@@ -391,7 +395,7 @@ mod tests {
             ("-d 0.1", |cli| cli.interval == Duration::from_millis(100)),
             ("-d.25", |cli| cli.interval == Duration::from_millis(250)),
             ("--interval 3600", |cli| {
-                cli.interval == Duration::from_secs(3600)
+                cli.interval == Duration::from_hours(1)
             }),
             ("--delay=2e0", |cli| cli.interval == Duration::from_secs(2)),
             ("-t 0", |cli| cli.view().top.is_none()),

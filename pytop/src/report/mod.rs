@@ -264,13 +264,22 @@ mod tests {
             snapshot.processes.push(process);
         }
         for format in [Format::Table, Format::Json, Format::Csv] {
-            let printed = print(format, View::default(), &[snapshot.clone()]);
+            let printed = print(format, View::default(), std::slice::from_ref(&snapshot));
             assert_harmless(&printed);
             let narrow = Layout::of_width(60);
-            let printed = print_at(narrow, format, View::default(), &[snapshot.clone()]);
+            let printed = print_at(
+                narrow,
+                format,
+                View::default(),
+                std::slice::from_ref(&snapshot),
+            );
             assert_harmless(&printed);
             snapshot.rows.clear();
-            assert_harmless(&print(format, View::default(), &[snapshot.clone()]));
+            assert_harmless(&print(
+                format,
+                View::default(),
+                std::slice::from_ref(&snapshot),
+            ));
             snapshot.rows = names
                 .iter()
                 .map(|name| Row {
@@ -334,7 +343,7 @@ mod tests {
             (Format::Json, 1),
             (Format::Csv, 100_001),
         ] {
-            let printed = print(format, View::default(), &[snapshot.clone()]);
+            let printed = print(format, View::default(), std::slice::from_ref(&snapshot));
             assert_eq!(printed.lines().count(), lines, "{format:?}");
         }
     }

@@ -66,7 +66,7 @@ pub(super) fn write(
     let with_total = view.sort == SortKey::Total;
     let lines: Vec<_> = entries
         .iter()
-        .map(|entry| Line::of(entry, with_total))
+        .map(|entry| Printed::of(entry, with_total))
         .collect();
     Columns::fit(layout, &lines, with_total).write(output, &lines)
 }
@@ -159,7 +159,7 @@ fn write_reasons(output: &mut impl Write, snapshot: &Snapshot) -> io::Result<()>
 }
 
 /// One row as text.
-struct Line<'a> {
+struct Printed<'a> {
     pid: String,
     filename: Cow<'a, str>,
     line: String,
@@ -169,7 +169,7 @@ struct Line<'a> {
     total: String,
 }
 
-impl<'a> Line<'a> {
+impl<'a> Printed<'a> {
     fn of(entry: &'a Entry, with_total: bool) -> Self {
         let number = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
         let text = |value: &'a Option<Text>| match value {
@@ -221,9 +221,9 @@ struct Columns {
 
 impl Columns {
     /// As narrow as the text allows; the filename and the function no wider than there is room.
-    fn fit(layout: Layout, lines: &[Line<'_>], with_total: bool) -> Self {
-        let header = Line::header(with_total);
-        let widest = |width: &dyn Fn(&Line<'_>) -> usize| {
+    fn fit(layout: Layout, lines: &[Printed<'_>], with_total: bool) -> Self {
+        let header = Printed::header(with_total);
+        let widest = |width: &dyn Fn(&Printed<'_>) -> usize| {
             lines.iter().map(width).fold(width(&header), usize::max)
         };
         let mut columns = Self {
@@ -255,8 +255,8 @@ impl Columns {
         columns
     }
 
-    fn write(&self, output: &mut impl Write, lines: &[Line<'_>]) -> io::Result<()> {
-        let header = Line::header(self.total > 0);
+    fn write(&self, output: &mut impl Write, lines: &[Printed<'_>]) -> io::Result<()> {
+        let header = Printed::header(self.total > 0);
         for line in std::iter::once(&header).chain(lines) {
             write!(output, "{:>1$} ", line.pid, self.pid)?;
             let filename = self.cut_head(&line.filename);

@@ -52,7 +52,7 @@ pub(super) fn resume(task: pid_t, signal: c_int) {
     request(libc::PTRACE_CONT, task, signal);
 }
 
-/// Leaves a task in its group stop, but hears of its end, as PTRACE_CONT would not.
+/// Leaves a task in its group stop, but hears of its end, as `PTRACE_CONT` would not.
 pub(super) fn listen(task: pid_t) {
     request(PTRACE_LISTEN, task, 0);
 }

@@ -7,7 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use super::*;
 
 /// Longer than anything here takes: what hangs fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn words(command: &[&str]) -> Vec<OsString> {
     command.iter().map(OsString::from).collect()
@@ -339,7 +339,7 @@ async fn many_children_are_all_held() {
 
 /// Prints who traces the shell itself.
 const TRACER: &str =
-    r#"while read -r key value; do [ $key = TracerPid: ] && echo $value; done < /proc/$$/status"#;
+    r"while read -r key value; do [ $key = TracerPid: ] && echo $value; done < /proc/$$/status";
 
 #[tokio::test]
 async fn a_probed_command_is_traced_no_more() {
@@ -502,12 +502,11 @@ async fn part_launches_and_waits() {
         let Event::Held(held) = event else {
             panic!("{event:?}")
         };
-        match verdict {
-            Some(verdict) => held.proceed(verdict),
-            None => {
-                println!("{}", held.pid);
-                held_back.push(held);
-            }
+        if let Some(verdict) = verdict {
+            held.proceed(verdict);
+        } else {
+            println!("{}", held.pid);
+            held_back.push(held);
         }
     }
 }
@@ -533,4 +532,78 @@ fn nothing_survives_the_kill_of_the_launcher() {
         launcher.wait().unwrap();
         wait_for_end(&pidfd);
     }
+}
+
+#[tokio::test]
+#[ignore = "a part of `output_can_go_to_standard_error`"]
+async fn part_launches_to_standard_error() {
+    let command = words(&["sh", "-c", "echo first; echo second >&2"]);
+    let mut launched = launch(&command, false, Output::StdoutToStderr).unwrap();
+    assert!(drive(&mut launched, |_| Verdict::Probed).await.success());
+}
+
+#[test]
+fn output_can_go_to_standard_error() {
+    let command = part("part_launches_to_standard_error");
+    let printed = Command::new(&command[0])
+        .args(&command[1..])
+        .output()
+        .unwrap();
+    let [stdout, stderr] =
+        [printed.stdout, printed.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(printed.status.success(), "{stdout}");
+    assert!(stderr.contains("first\n") && stderr.contains("second\n"));
+    assert!(!stdout.contains("first\n") && !stdout.contains("second\n"));
+}
+
+/// Forbids the calling thread, and what it starts, to call ptrace(2), as a container may.
+fn forbid_ptrace() {
+    let step = |code: u32, jump_if_not: u8, value: u32| libc::sock_filter {
+        code: u16::try_from(code).unwrap(),
+        jt: 0,
+        jf: jump_if_not,
+        k: value,
+    };
+    let refuse = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::EPERM).unwrap();
+    let mut filter = [
+        // The number of the system call is the first word of struct seccomp_data.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        step(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            1,
+            u32::try_from(libc::SYS_ptrace).unwrap(),
+        ),
+        step(libc::BPF_RET | libc::BPF_K, 0, refuse),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: filter.len().try_into().unwrap(),
+        filter: filter.as_mut_ptr(),
+    };
+    nix::sys::prctl::set_no_new_privs().unwrap();
+    // SAFETY: the kernel copies the program, which outlives the call.
+    let set = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const program,
+        )
+    };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+}
+
+#[test]
+fn a_forbidden_ptrace_is_named() {
+    let attempt = thread::spawn(|| {
+        forbid_ptrace();
+        launch(&words(&["true"]), false, Output::Inherit).unwrap_err()
+    });
+    let error = attempt.join().unwrap();
+    assert_eq!(error.exit_code(), 1);
+    assert_eq!(
+        error.to_string(),
+        "cannot hold 'true' at its start, which takes ptrace: Operation not permitted; run pytop as \
+         root, and see that neither kernel.yama.ptrace_scope nor the container's seccomp profile \
+         forbids ptrace"
+    );
 }

@@ -323,7 +323,8 @@ fn family(task: pid_t) -> Option<(pid_t, pid_t)> {
 
 /// The address at which the dynamic loader, or the kernel itself, enters the program.
 ///
-/// The kernel writes it into the auxiliary vector at exec (fs/binfmt_elf.c, `create_elf_tables`).
+/// The kernel writes it into the auxiliary vector at exec (`create_elf_tables` of
+/// `fs/binfmt_elf.c`).
 fn entry_point(process: pid_t) -> io::Result<u64> {
     const AT_ENTRY: u64 = 9; // include/uapi/linux/auxvec.h
     let vector = read(process, "auxv")?;
