@@ -1,10 +1,6 @@
 //! Which processes a run is about.
 
-use std::os::fd::OwnedFd;
-
 use anyhow::{Context as _, Result, bail};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::Target;
 use super::attachments::{Attachments, Reach};
@@ -14,7 +10,7 @@ use crate::cpython::Interpreter;
 use crate::discover::{Finder, LookError, ProcRoot, ProcessEvent};
 use crate::model::Coverage;
 use crate::probe::launch::Stage;
-use crate::probe::{Kernel, open_process};
+use crate::probe::{Kernel, ProcessEnd};
 
 /// The processes that a run is about.
 pub(super) struct Members {
@@ -134,24 +130,20 @@ impl Members {
         Ok(())
     }
 
-    /// Descriptors that tell the ends of the named processes.
-    pub(super) fn ends(&self) -> Result<Vec<AsyncFd<OwnedFd>>> {
-        let end = |pid: &u32| match open_process(*pid) {
-            Ok(process) => AsyncFd::with_interest(process, Interest::READABLE)
-                .map(Some)
-                .with_context(|| format!("cannot watch process {pid}")),
-            // It has ended since it was looked at.
-            Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot watch process {pid}")),
-        };
-        self.named.iter().filter_map(|pid| end(pid).transpose()).collect()
+    /// The named processes, whose ends can be awaited. Those that have ended already are left out.
+    pub(super) fn ends(&self) -> Result<Vec<ProcessEnd>> {
+        let ends = self.named.iter().filter_map(|pid| {
+            let end = ProcessEnd::of(*pid).transpose()?;
+            Some(end.with_context(|| format!("cannot watch process {pid}")))
+        });
+        ends.collect()
     }
 }
 
 /// Waits until all of the named processes have ended; for ever when none were named.
-pub(super) async fn all_ended(ends: &[AsyncFd<OwnedFd>], named: bool) {
+pub(super) async fn all_ended(ends: &[ProcessEnd], named: bool) {
     for end in ends {
-        if end.readable().await.is_err() {
+        if end.wait().await.is_err() {
             return std::future::pending().await;
         }
     }
