@@ -23,8 +23,11 @@ use super::source::Fault;
 const MAX_DYNAMIC: usize = 1 << 16;
 /// Longest chain of a hash table that is followed. A real one has a handful of symbols.
 const MAX_CHAIN: u64 = 4096;
-/// Largest tables of all symbols and of their names that are searched, in bytes.
-const MAX_TABLE: u64 = 64 << 20;
+/// Largest tables of all symbols and of their names that are searched in an interpreter, in bytes.
+pub(super) const MAX_TABLE: u64 = 64 << 20;
+/// Largest table of names that is searched in a file of which nothing is known yet, in bytes:
+/// some milliseconds.
+pub(super) const MAX_UNKNOWN_TABLE: u64 = 8 << 20;
 /// Bytes of a table that are in memory at once.
 const CHUNK: usize = 1 << 20;
 /// Longest symbol name that is looked for, in bytes.
@@ -187,8 +190,13 @@ impl Dynamic {
 }
 
 /// Every definition of these names in the table of all symbols, which a stripped file lacks; each
-/// with the index of its name. A name that is local to several object files has several.
-pub(super) fn in_full_table(elf: &Elf<'_>, names: &[&str]) -> Result<Vec<(usize, Symbol)>, Fault> {
+/// with the index of its name. A name that is local to several object files has several. Nothing
+/// is found where the table of names has more than `limit` bytes.
+pub(super) fn in_full_table(
+    elf: &Elf<'_>,
+    names: &[&str],
+    limit: u64,
+) -> Result<Vec<(usize, Symbol)>, Fault> {
     let Some(table) = elf.sections.iter().find(|s| s.kind == elf::SHT_SYMTAB) else {
         return Ok(Vec::new());
     };
@@ -196,7 +204,7 @@ pub(super) fn in_full_table(elf: &Elf<'_>, names: &[&str]) -> Result<Vec<(usize,
     let Some(strings) = elf.sections.get(index) else {
         return Err(Fault::damaged(SYMBOLS, "has no table of names"));
     };
-    if table.size > MAX_TABLE || strings.size > MAX_TABLE {
+    if table.size > MAX_TABLE || strings.size > limit {
         return Ok(Vec::new());
     }
     // Names are fewer bytes than symbols and can be searched as text: usually none is there.

@@ -14,7 +14,7 @@
 //! 3. The text `PY_VERSION`, which `Py_GetVersion` passes to `PyOS_snprintf`: the one version number
 //!    among the texts that the instructions of that function refer to.
 //! 4. For a program without any of these symbols: the version numbers in its read-only data, if the
-//!    minor version is known from elsewhere (`libpython3.9.so`, `python3.9`) and just one fits.
+//!    minor version is known from elsewhere (`libpython3.9.so`, `cpython-39`) and just one fits.
 //!    Other libraries have version numbers too.
 
 use std::collections::BTreeSet;
@@ -92,7 +92,7 @@ impl Version {
     /// Reads a version at the start of bytes that a NUL ends.
     fn from_text(bytes: &[u8]) -> Option<Self> {
         let captures = LITERAL.captures(bytes)?;
-        (captures.get(0)?.start() == 0)
+        (captures.name("major")?.start() == 0)
             .then(|| Self::from_captures(&captures))
             .flatten()
     }
@@ -150,9 +150,12 @@ static LITERAL: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// Texts that name the minor version: the library's own name, and the program's default name.
+/// Texts that name the minor version: the library's own name, the program's default name, and the
+/// tag in the names of extension modules and compiled files (`cpython-39-x86_64-linux-gnu.so`).
 static NAME: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"(?-u)(?:libpython|\x00python)(?<major>[23])\.(?<minor>[0-9]{1,2})[^0-9]")
+    pattern(
+        r"(?-u)(?:(?:libpython|\x00python)(?<major>[23])\.|cpython-(?<tag>3))(?<minor>[0-9]{1,2})[^0-9]",
+    )
 });
 
 /// The end of the name of a file.
@@ -318,7 +321,7 @@ fn literal_in_data(
                 .parse()
                 .ok()
         };
-        Some((number("major")?, number("minor")?))
+        Some((number("major").or_else(|| number("tag"))?, number("minor")?))
     };
     if let Some(mut soname) = dynamic.soname(elf) {
         soname.push(0);
