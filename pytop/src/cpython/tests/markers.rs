@@ -248,13 +248,7 @@ fn a_semaphore_beyond_the_kernels_reach_is_refused() {
     // The segment of data begins far out in a sparse file.
     let program = cpython("3.9.2", ARGUMENTS);
     let mut bytes = program.build();
-    let header = u64::from_le_bytes(bytes[0x20..0x28].try_into().unwrap());
-    let data = (0..8)
-        .map(|index| usize::try_from(header).unwrap() + index * 56)
-        .find(|at| {
-            bytes[*at..at + 4] == [1, 0, 0, 0] && bytes[at + 8..at + 16] == DATA.0.to_le_bytes()
-        })
-        .unwrap();
+    let data = load_header(&bytes, DATA.0);
     bytes[data + 8..data + 16].copy_from_slice(&0x1_0000_0000_u64.to_le_bytes());
     let interpreter = examine_bytes(&bytes).unwrap().unwrap();
     let reason = interpreter.entry.unwrap_err().to_string();
@@ -307,7 +301,7 @@ fn aarch64_is_served_on_its_own_machine() {
     program.text[0x80..0x84].copy_from_slice(&[0x1f, 0x20, 0x03, 0xd5]);
     // adrp x3, page; add x3, x3, #place
     let literal = program.rodata_at(20);
-    let pages = (literal >> 12) as i64 - (program.text_at(GET_VERSION) >> 12) as i64;
+    let pages = (literal >> 12).cast_signed() - (program.text_at(GET_VERSION) >> 12).cast_signed();
     let pages = u32::try_from(pages & 0x1f_ffff).unwrap();
     let adrp = 0x9000_0003 | (pages & 3) << 29 | (pages >> 2) << 5;
     let add = 0x9100_0063 | u32::try_from(literal & 0xfff).unwrap() << 10;

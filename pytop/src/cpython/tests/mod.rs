@@ -110,6 +110,18 @@ fn cpython(version: &str, arguments: &'static str) -> Program {
     program
 }
 
+/// Where the program header of the loaded segment is that begins at this offset of the file.
+fn load_header(bytes: &[u8], offset: u64) -> usize {
+    let load = elf::PT_LOAD.0.to_le_bytes();
+    (64..)
+        .step_by(56)
+        .take(8)
+        .find(|at| {
+            bytes[*at..].starts_with(&load) && bytes[at + 8..].starts_with(&offset.to_le_bytes())
+        })
+        .expect("there is such a segment")
+}
+
 /// The section by which prelink's moves are seen.
 fn base_section(program: &Program, address: u64) -> Named {
     Named {

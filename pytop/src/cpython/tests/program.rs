@@ -69,6 +69,10 @@ pub(super) struct Marker {
 }
 
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a test changes one of many properties"
+)]
 pub(super) struct Program {
     pub(super) is_64: bool,
     pub(super) endian: Endianness,
@@ -291,7 +295,7 @@ impl Program {
         writer.pad_until(layout.loader);
         writer.write(b"/ld.so\0\0");
         let exports = &layout.exports;
-        let (undefined, count) = (layout.undefined, exports.len() as u32);
+        let (undefined, count) = (layout.undefined, u32::try_from(exports.len()).unwrap());
         match self.hash {
             Hash::Gnu => {
                 let defined = count - undefined;
@@ -423,11 +427,9 @@ impl Layout {
             let hash = elf::gnu_hash(symbol.name.as_bytes());
             (symbol.kind != Kind::Undefined, hash % BUCKETS)
         });
-        let undefined = exports
-            .iter()
-            .filter(|symbol| symbol.kind == Kind::Undefined)
-            .count() as u32;
-        let count = exports.len() as u32;
+        let undefined = exports.iter().filter(|s| s.kind == Kind::Undefined).count();
+        let undefined = u32::try_from(undefined).unwrap();
+        let count = u32::try_from(exports.len()).unwrap();
         writer.reserve_file_header();
         let optional = [
             program.has_loader,

@@ -120,88 +120,35 @@ fn two_texts_in_the_function_tell_nothing() {
 
 #[test]
 fn the_data_tells_if_one_number_fits_the_minor_version() {
-    let table: [(&str, &[&str], Option<&str>, &str, Option<&str>); 12] = [
+    let python39 = Some("3.9.2");
+    for (texts, soname, name, version) in [
+        ("3.9.2 cpython-39-x86_64", None, "program", python39),
+        ("3.15.2 cpython-315", None, "program", Some("3.15.2")),
+        ("3.9.2 python3.9", None, "program", python39),
+        ("3.9.2", Some("libpython3.9.so.1.0"), "program", python39),
         (
-            "tag",
-            &["3.9.2", "cpython-39-x86_64"],
-            None,
-            "program",
-            Some("3.9.2"),
-        ),
-        (
-            "tag of two digits",
-            &["3.15.2", "cpython-315"],
-            None,
-            "program",
-            Some("3.15.2"),
-        ),
-        (
-            "program name",
-            &["3.9.2", "python3.9"],
-            None,
-            "program",
-            Some("3.9.2"),
-        ),
-        (
-            "soname",
-            &["3.9.2"],
-            Some("libpython3.9.so.1.0"),
-            "program",
-            Some("3.9.2"),
-        ),
-        (
-            "soname of 2",
-            &["2.7.18"],
+            "2.7.18",
             Some("libpython2.7.so.1.0"),
             "program",
             Some("2.7.18"),
         ),
-        ("file name", &["3.9.2"], None, "python3.9", Some("3.9.2")),
-        (
-            "end of a path",
-            &["/opt/3.9.18", "cpython-39"],
-            None,
-            "program",
-            Some("3.9.18"),
-        ),
-        (
-            "others beside it",
-            &["3.40.1", "3.9.2", "3.2.0", "cpython-39"],
-            None,
-            "program",
-            Some("3.9.2"),
-        ),
-        (
-            "two that fit",
-            &["3.9.2", "3.9.3", "cpython-39"],
-            None,
-            "program",
-            None,
-        ),
-        (
-            "two tags",
-            &["3.9.2", "cpython-39", "cpython-38"],
-            None,
-            "program",
-            None,
-        ),
-        ("no minor version", &["3.9.2"], None, "program", None),
-        (
-            "a longer number",
-            &["13.9.2", "1.3.9.2", "cpython-39"],
-            None,
-            "program",
-            None,
-        ),
-    ];
-    for (what, texts, soname, name, version) in table {
+        ("3.9.2", None, "python3.9", python39),
+        // The end of a path.
+        ("/opt/3.9.18 cpython-39", None, "program", Some("3.9.18")),
+        // Others' numbers beside it.
+        ("3.40.1 3.9.2 3.2.0 cpython-39", None, "program", python39),
+        ("3.9.2 3.9.3 cpython-39", None, "program", None),
+        ("3.9.2 cpython-39 cpython-38", None, "program", None),
+        ("3.9.2", None, "program", None),
+        ("13.9.2 1.3.9.2 cpython-39", None, "program", None),
+    ] {
         let mut program = silent();
         program.soname = soname;
         program.add_rodata(b"\0");
-        for text in texts {
+        for text in texts.split(' ') {
             program.add_rodata(format!("{text}\0").as_bytes());
         }
-        assert_eq!(version_of(&program, name).as_deref(), version, "{what}");
+        assert_eq!(version_of(&program, name).as_deref(), version, "{texts}");
     }
 }
 
@@ -230,4 +177,21 @@ fn versions_have_an_order() {
             .unwrap()
     });
     assert!(versions.is_sorted_by(|a, b| a < b));
+}
+
+#[test]
+fn a_file_full_of_versions_tells_nothing_and_costs_little() {
+    let mut program = silent();
+    program.soname = Some("libpython3.9.so.1.0");
+    program.add_rodata(b"\x003.9.2\0");
+    let mut bytes = program.build();
+    assert!(examine_bytes(&bytes).unwrap().unwrap().version.is_some());
+    // The segment of read-only data becomes the rest of the file.
+    let header = load_header(&bytes, RODATA.0);
+    let end = bytes.len() as u64;
+    bytes.extend(b"3.9.2\0".repeat(100_000));
+    let size = bytes.len() as u64 - end;
+    bytes[header + 8..header + 16].copy_from_slice(&end.to_le_bytes());
+    bytes[header + 32..header + 40].copy_from_slice(&size.to_le_bytes());
+    assert_eq!(examine_bytes(&bytes).unwrap().unwrap().version, None);
 }
