@@ -268,19 +268,3 @@ fn has_runtime_section(elf: &Elf<'_>) -> bool {
     elf.section(".PyRuntime")
         .is_some_and(|section| section.allocated && section.size > 0)
 }
-
-impl ExamineError {
-    fn new(path: &Path, fault: Fault) -> Self {
-        match fault {
-            Fault::Read(source) => Self::Read {
-                path: path.into(),
-                source,
-            },
-            Fault::Damaged { part, problem } => Self::Damaged {
-                path: path.into(),
-                part,
-                problem,
-            },
-        }
-    }
-}
