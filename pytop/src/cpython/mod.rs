@@ -6,7 +6,7 @@
 //! An interpreter is recognised by what it defines, not by its name: programs that embed CPython
 //! have any name, while `python3` may be an empty shell around `libpython3.9.so.1.0`, and every
 //! extension module refers to the same symbols without defining them. Hundreds of files are no
-//! interpreter and are dismissed with some ten small reads each.
+//! interpreter and are dismissed with some five to ten small reads each.
 //!
 //! An interpreter can be counted by a *method*. There is one so far, the live marker:
 //!
