@@ -38,8 +38,10 @@ pub struct FrameCount {
     pub tails: [u64; 2],
     /// Distance of each tail from the start of its string, in bytes.
     pub tail_offsets: [u16; 2],
+    /// Bits by which each tail is shifted to the left, to drop what lies behind a short string.
+    pub tail_shifts: [u8; 2],
     /// The attach cookie of the probe that saw the function first: which interpreter it runs on.
-    pub site: u32,
+    pub site: u16,
 }
 
 /// The names of a function, kept once for all processes and intervals.
