@@ -136,7 +136,14 @@ fn packages(toolchain: &Toolchain, manifest: &Path) -> Result<Vec<Package>> {
     }
     let mut command = toolchain.cargo();
     command
-        .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET])
+        .args([
+            "metadata",
+            "--locked",
+            "--format-version",
+            "1",
+            "--filter-platform",
+            TARGET,
+        ])
         .arg("--manifest-path")
         .arg(manifest);
     let metadata: Metadata = serde_json::from_str(&command::capture(&mut command)?)

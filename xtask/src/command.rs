@@ -13,7 +13,9 @@ use crate::workspace;
 
 /// Runs a program to its end, with this program's own input and output.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().map_err(|error| not_started(command, &error))?;
+    let status = command
+        .status()
+        .map_err(|error| not_started(command, &error))?;
     if status.success() {
         return Ok(());
     }
@@ -23,16 +25,23 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs a program to its end and returns what it wrote to its standard output. What it wrote to
 /// its standard error is part of the error when it fails, and dropped otherwise.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
-    let Output { status, stdout, stderr } = command
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
         .stdin(Stdio::null())
         .output()
         .map_err(|error| not_started(command, &error))?;
     if !status.success() {
         let stderr = String::from_utf8_lossy(&stderr);
-        bail!("`{}` failed: {status}\n{}", shown(command), stderr.trim_end());
+        bail!(
+            "`{}` failed: {status}\n{}",
+            shown(command),
+            stderr.trim_end()
+        );
     }
-    String::from_utf8(stdout)
-        .with_context(|| format!("`{}` did not print UTF-8", shown(command)))
+    String::from_utf8(stdout).with_context(|| format!("`{}` did not print UTF-8", shown(command)))
 }
 
 /// An error for a program that could not be started.
@@ -98,15 +107,26 @@ mod tests {
     fn a_command_is_shown_as_it_would_be_typed() {
         let mut command = Command::new("apt-get");
         command.args(["-o", "Dir::Cache=/a b", "it's", ""]);
-        assert_eq!(shown(&command), r"apt-get -o 'Dir::Cache=/a b' 'it'\''s' ''");
+        assert_eq!(
+            shown(&command),
+            r"apt-get -o 'Dir::Cache=/a b' 'it'\''s' ''"
+        );
     }
 
     #[test]
     fn a_failure_names_the_command_its_status_and_its_words() {
         let error = capture(Command::new("sh").args(["-c", "echo no luck >&2; exit 3"]));
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("exit status: 3") && error.contains("no luck"), "{error}");
-        let error = run(&mut Command::new("no-such-program")).unwrap_err().to_string();
-        assert_eq!(error, "`no-such-program` is not installed (or not on the PATH)");
+        assert!(
+            error.contains("exit status: 3") && error.contains("no luck"),
+            "{error}"
+        );
+        let error = run(&mut Command::new("no-such-program"))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "`no-such-program` is not installed (or not on the PATH)"
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! The index of fetched interpreters, which the tests, the demo and the benchmark read.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::iter;
+use std::path::PathBuf;
 use std::process::Command;
-use std::{fs, iter};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,10 @@ pub(crate) fn countable_on_path() -> Option<PathBuf> {
     const ASK: &str = "import sys, sysconfig\n\
         live = sys.version_info[:2] >= (3, 15) or (3, 6) <= sys.version_info[:2] <= (3, 10)\n\
         sys.exit(not (live and sysconfig.get_config_var('WITH_DTRACE')))";
-    let versions = (6..=10).rev().chain((15..=20).rev()).map(|minor| format!("python3.{minor}"));
+    let versions = (6..=10)
+        .rev()
+        .chain((15..=20).rev())
+        .map(|minor| format!("python3.{minor}"));
     iter::once("python3".to_owned())
         .chain(versions)
         .filter_map(|name| crate::command::find(&name))
@@ -99,13 +102,5 @@ impl Interpreter {
             .map(|(name, value)| format!("{name}={value} "))
             .collect::<String>();
         format!("{settings}{}", launch.command.join(" "))
-    }
-}
-
-impl Index {
-    pub(crate) fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_slice(&bytes)
-            .with_context(|| format!("cannot understand {}", path.display()))
     }
 }

@@ -18,7 +18,12 @@ use clap::Parser;
 
 /// pytop's development tasks.
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    max_term_width = 100
+)]
 enum Task {
     Demo(demo::Demo),
     Test(test::Test),

@@ -52,11 +52,18 @@ struct Stamp {
 impl Pythons {
     pub(crate) fn run(self) -> Result<()> {
         let index = self.fetch()?;
-        println!("{:<8} {:<7} {:<9} HOW TO RUN", "VERSION", "MARKER", "ROOT FS");
+        println!(
+            "{:<8} {:<7} {:<9} HOW TO RUN",
+            "VERSION", "MARKER", "ROOT FS"
+        );
         for python in index.interpreters {
             let (megabytes, how) = (size(&python.root) / 1_000_000, python.how_to_run());
             let marker = python.marker.name();
-            println!("{:<8} {marker:<7} {:<9} {how}", python.version, format!("{megabytes} MB"));
+            println!(
+                "{:<8} {marker:<7} {:<9} {how}",
+                python.version,
+                format!("{megabytes} MB")
+            );
         }
         Ok(())
     }
@@ -83,14 +90,20 @@ impl Pythons {
                     Some(source) => source,
                     None => source.insert(find_source(&folder, self.mirror.as_deref())?),
                 };
-                eprintln!("fetching Python {} from Debian's {}", wanted.name, wanted.suite);
+                eprintln!(
+                    "fetching Python {} from Debian's {}",
+                    wanted.name, wanted.suite
+                );
                 stamp = Some(fetch(wanted, source, &here)?);
             }
             if let Some(stamp) = stamp {
                 found.push(described(wanted, &here, stamp));
             }
         }
-        let index = Index { schema: 1, interpreters: found };
+        let index = Index {
+            schema: 1,
+            interpreters: found,
+        };
         let text = serde_json::to_string_pretty(&index)? + "\n";
         let path = interpreters::path();
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -109,7 +122,11 @@ impl Stamp {
 
 fn recipe(wanted: &table::Interpreter) -> String {
     let architecture = std::env::consts::ARCH;
-    format!("{RECIPE}: {architecture} {} {}", wanted.suite, wanted.packages.join(" "))
+    format!(
+        "{RECIPE}: {architecture} {} {}",
+        wanted.suite,
+        wanted.packages.join(" ")
+    )
 }
 
 fn executable(folder: &Path, wanted: &table::Interpreter) -> PathBuf {
@@ -142,8 +159,7 @@ fn find_source(folder: &Path, mirror: Option<&str>) -> Result<Source> {
 fn fetch(wanted: &table::Interpreter, source: &Source, folder: &Path) -> Result<Stamp> {
     let partial = folder.with_file_name(format!("{}.partial", wanted.name));
     remove(&partial)?;
-    let packages =
-        apt::fetch(&partial.join("apt"), source, wanted.suite, wanted.packages)?;
+    let packages = apt::fetch(&partial.join("apt"), source, wanted.suite, wanted.packages)?;
     let root = partial.join("root");
     root::unpack(&root, &packages)?;
     if wanted.runs_directly {
@@ -152,14 +168,19 @@ fn fetch(wanted: &table::Interpreter, source: &Source, folder: &Path) -> Result<
     let stamp = Stamp {
         recipe: recipe(wanted),
         version: try_out(&root, &executable(&partial, wanted))?,
-        packages: packages.iter().filter_map(|path| package_name(path)).collect(),
+        packages: packages
+            .iter()
+            .filter_map(|path| package_name(path))
+            .collect(),
     };
     remove(&partial.join("apt"))?;
-    fs::write(partial.join("stamp.json"), serde_json::to_string_pretty(&stamp)?)
-        .with_context(|| format!("cannot write into {}", partial.display()))?;
+    fs::write(
+        partial.join("stamp.json"),
+        serde_json::to_string_pretty(&stamp)?,
+    )
+    .with_context(|| format!("cannot write into {}", partial.display()))?;
     remove(folder)?;
-    fs::rename(&partial, folder)
-        .with_context(|| format!("cannot rename {}", partial.display()))?;
+    fs::rename(&partial, folder).with_context(|| format!("cannot rename {}", partial.display()))?;
     Ok(stamp)
 }
 
@@ -235,12 +256,18 @@ fn remove(folder: &Path) -> Result<()> {
 
 /// The bytes of the files below a folder; 0 for what cannot be read.
 fn size(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
     entries
         .flatten()
         .filter_map(|entry| {
             let file = entry.metadata().ok()?;
-            Some(if file.is_dir() { size(&entry.path()) } else { file.len() })
+            Some(if file.is_dir() {
+                size(&entry.path())
+            } else {
+                file.len()
+            })
         })
         .sum()
 }
@@ -252,8 +279,14 @@ mod tests {
     #[test]
     fn a_package_is_named_by_its_file() {
         for (file, name) in [
-            ("/c/libc6_2.31-13+deb11u11_amd64.deb", Some("libc6 2.31-13+deb11u11")),
-            ("/c/libcrypt1_1%3a4.4.18-4_amd64.deb", Some("libcrypt1 1:4.4.18-4")),
+            (
+                "/c/libc6_2.31-13+deb11u11_amd64.deb",
+                Some("libc6 2.31-13+deb11u11"),
+            ),
+            (
+                "/c/libcrypt1_1%3a4.4.18-4_amd64.deb",
+                Some("libcrypt1 1:4.4.18-4"),
+            ),
             ("/c/odd.deb", None),
         ] {
             assert_eq!(package_name(Path::new(file)).as_deref(), name);

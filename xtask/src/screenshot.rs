@@ -2,4 +2,8 @@
 /// Stub.
 #[derive(clap::Args)]
 pub(crate) struct Screenshot {}
-impl Screenshot { pub(crate) fn run(self) -> anyhow::Result<()> { Ok(()) } }
+impl Screenshot {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}

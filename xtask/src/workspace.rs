@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 /// The folder of the workspace's `Cargo.toml`.
 pub(crate) fn root() -> &'static Path {
     // Set when this was compiled, which `cargo xtask` does again wherever the folder has moved.
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
 }
 
 /// Where cargo puts what it builds.

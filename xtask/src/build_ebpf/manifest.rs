@@ -43,13 +43,20 @@ struct Object {
 
 impl Object {
     fn new(object: &[u8]) -> Self {
-        Self { bytes: object.len(), sha256: sha256(object) }
+        Self {
+            bytes: object.len(),
+            sha256: sha256(object),
+        }
     }
 }
 
 impl Manifest {
     pub(super) fn new(sources: Sources, object: &[u8], toolchain: Versions) -> Self {
-        Self { object: Object::new(object), toolchain, sources }
+        Self {
+            object: Object::new(object),
+            toolchain,
+            sources,
+        }
     }
 
     pub(super) fn read(path: &Path) -> Result<Self> {
@@ -88,7 +95,9 @@ impl Manifest {
         }
         let changed = changes(&committed.sources, &self.sources);
         if !changed.is_empty() {
-            return Ok(format!("The committed object was made from other sources:{changed}"));
+            return Ok(format!(
+                "The committed object was made from other sources:{changed}"
+            ));
         }
         if self.toolchain != committed.toolchain {
             return Ok(format!(
@@ -122,9 +131,10 @@ fn collect(root: &Path, name: &str, sources: &mut Sources) -> Result<()> {
     }
     for entry in fs::read_dir(&path).with_context(|| format!("cannot list {}", path.display()))? {
         let entry = entry.with_context(|| format!("cannot list {}", path.display()))?;
-        let below = entry.file_name().into_string().ok().with_context(|| {
-            format!("{} holds a file whose name is not UTF-8", path.display())
-        })?;
+        let below =
+            entry.file_name().into_string().ok().with_context(|| {
+                format!("{} holds a file whose name is not UTF-8", path.display())
+            })?;
         collect(root, &format!("{name}/{below}"), sources)?;
     }
     Ok(())
@@ -147,10 +157,12 @@ fn changes(before: &Sources, now: &Sources) -> String {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -158,7 +170,11 @@ mod tests {
     use super::*;
 
     fn versions(rustc: &str) -> Versions {
-        Versions { rustc: rustc.into(), llvm: "22.1.8".into(), bpf_linker: "0.13.0".into() }
+        Versions {
+            rustc: rustc.into(),
+            llvm: "22.1.8".into(),
+            bpf_linker: "0.13.0".into(),
+        }
     }
 
     /// A repository that holds nothing but the sources.
@@ -186,12 +202,16 @@ mod tests {
         let before = sources(root.path()).unwrap();
         assert_eq!(before.len(), 6);
         let manifest = Manifest::new(before, b"object", versions("1"));
-        manifest.check(&sources(root.path()).unwrap(), b"object").unwrap();
+        manifest
+            .check(&sources(root.path()).unwrap(), b"object")
+            .unwrap();
 
         fs::write(root.path().join("pytop-ebpf/src/deep/map.rs"), "else").unwrap();
         fs::write(root.path().join("pytop-common/src/new.rs"), "").unwrap();
         fs::remove_file(root.path().join("pytop-ebpf/src/main.rs")).unwrap();
-        let error = manifest.check(&sources(root.path()).unwrap(), b"object").unwrap_err();
+        let error = manifest
+            .check(&sources(root.path()).unwrap(), b"object")
+            .unwrap_err();
         let error = error.to_string();
         for line in [
             "\n  new: pytop-common/src/new.rs",
@@ -215,8 +235,18 @@ mod tests {
         let sources = sources(repository().path()).unwrap();
         let build = |object: &[u8], rustc| Manifest::new(sources.clone(), object, versions(rustc));
         let committed = build(b"object", "1");
-        assert!(build(b"object", "2").compare(&committed).unwrap().contains("byte for byte"));
-        assert!(build(b"0bject", "2").compare(&committed).unwrap().contains("another toolchain"));
+        assert!(
+            build(b"object", "2")
+                .compare(&committed)
+                .unwrap()
+                .contains("byte for byte")
+        );
+        assert!(
+            build(b"0bject", "2")
+                .compare(&committed)
+                .unwrap()
+                .contains("another toolchain")
+        );
         assert!(build(b"0bject", "1").compare(&committed).is_err());
     }
 

@@ -31,7 +31,9 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
     env::var_os(ASKED)?;
     let mut arguments = env::args_os().skip(1);
     let rustc = arguments.next()?;
-    let error = Command::new(&rustc).args(rewritten(arguments.collect())).exec();
+    let error = Command::new(&rustc)
+        .args(rewritten(arguments.collect()))
+        .exec();
     eprintln!("xtask: cannot start {}: {error}", rustc.display());
     Some(ExitCode::FAILURE)
 }
@@ -61,14 +63,24 @@ mod tests {
 
     fn arguments(target: &str, metadata: &str) -> Vec<OsString> {
         let metadata = format!("metadata={metadata}");
-        ["--crate-name", "pytop_common", "-C", &metadata, "--target", target]
-            .map(OsString::from)
-            .into()
+        [
+            "--crate-name",
+            "pytop_common",
+            "-C",
+            &metadata,
+            "--target",
+            target,
+        ]
+        .map(OsString::from)
+        .into()
     }
 
     #[test]
     fn only_crates_for_ebpf_lose_their_hash() {
-        assert_eq!(rewritten(arguments(TARGET, "12ab")), arguments(TARGET, "pytop_common"));
+        assert_eq!(
+            rewritten(arguments(TARGET, "12ab")),
+            arguments(TARGET, "pytop_common")
+        );
         let host = arguments("x86_64-unknown-linux-gnu", "12ab");
         assert_eq!(rewritten(host.clone()), host);
     }

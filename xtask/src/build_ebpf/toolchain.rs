@@ -75,7 +75,11 @@ pub(super) struct Versions {
 
 impl fmt::Display for Versions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}, LLVM {}, {}", self.rustc, self.llvm, self.bpf_linker)
+        write!(
+            formatter,
+            "{}, LLVM {}, {}",
+            self.rustc, self.llvm, self.bpf_linker
+        )
     }
 }
 
@@ -111,18 +115,27 @@ pub(super) fn find(choice: Choice) -> Result<Toolchain> {
         Choice::Distribution => distribution(),
         Choice::Nightly => nightly(),
     }
-    .map_or_else(|| missing(&format!("found no Rust with a `core` for {TARGET}.")), Ok)?;
+    .map_or_else(
+        || missing(&format!("found no Rust with a `core` for {TARGET}.")),
+        Ok,
+    )?;
     let Some(linker) = find_program("bpf-linker").or_else(in_cargo_home) else {
         return missing("found a Rust for eBPF, but no bpf-linker on the PATH or in cargo's bin.");
     };
     let (rustc_version, llvm) = rustc_versions(&rustc)?;
-    let bpf_linker = capture(Command::new(&linker).arg("--version"))?.trim().to_owned();
+    let bpf_linker = capture(Command::new(&linker).arg("--version"))?
+        .trim()
+        .to_owned();
     let sysroot = capture(Command::new(&rustc).args(["--print", "sysroot"]))?;
     Ok(Toolchain {
         kind,
         linker,
         library_source: Path::new(sysroot.trim()).join("lib/rustlib/src/rust"),
-        versions: Versions { rustc: rustc_version, llvm, bpf_linker },
+        versions: Versions {
+            rustc: rustc_version,
+            llvm,
+            bpf_linker,
+        },
     })
 }
 
@@ -144,7 +157,9 @@ fn has_core(rustc: &Path) -> bool {
         return false;
     };
     folder.read_dir().is_ok_and(|files| {
-        files.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libcore-"))
+        files
+            .flatten()
+            .any(|file| file.file_name().to_string_lossy().starts_with("libcore-"))
     })
 }
 
@@ -156,10 +171,15 @@ fn nightly() -> Option<(Kind, PathBuf)> {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| name.starts_with("nightly"))
         .find_map(|name| {
-            let rustc = capture(Command::new("rustup").args(["which", "--toolchain", name, "rustc"]));
+            let rustc =
+                capture(Command::new("rustup").args(["which", "--toolchain", name, "rustc"]));
             let rustc = PathBuf::from(rustc.ok()?.trim());
-            let core = rustc.parent()?.parent()?.join("lib/rustlib/src/rust/library/core");
-            core.is_dir().then(|| (Kind::Nightly(name.to_owned()), rustc))
+            let core = rustc
+                .parent()?
+                .parent()?
+                .join("lib/rustlib/src/rust/library/core");
+            core.is_dir()
+                .then(|| (Kind::Nightly(name.to_owned()), rustc))
         })
 }
 

@@ -35,20 +35,29 @@ pub(super) fn fetch(
         fs::write(folder.join(name), content)
             .with_context(|| format!("cannot write {}", folder.join(name).display()))
     };
-    write("sources.list", &format!("deb {} {suite} main\n", source.mirror))?;
+    write(
+        "sources.list",
+        &format!("deb {} {suite} main\n", source.mirror),
+    )?;
     write("status", &installed(&source.architecture))?;
     let settings = capture(Command::new("apt-config").arg("dump"))?;
     write("apt.conf", &configuration(folder, source, &settings))?;
 
     let apt = || {
         let mut command = Command::new("apt-get");
-        command.env("APT_CONFIG", folder.join("apt.conf")).env("LC_ALL", "C");
+        command
+            .env("APT_CONFIG", folder.join("apt.conf"))
+            .env("LC_ALL", "C");
         command
     };
     capture(apt().arg("update").arg("--error-on=any").arg("-qq"))
         .with_context(|| format!("cannot read Debian's {suite} at {}", source.mirror))?;
-    capture(apt().args(["install", "-qq", "--yes", "--download-only"]).args(packages))
-        .with_context(|| format!("cannot fetch {} of Debian's {suite}", packages.join(", ")))?;
+    capture(
+        apt()
+            .args(["install", "-qq", "--yes", "--download-only"])
+            .args(packages),
+    )
+    .with_context(|| format!("cannot fetch {} of Debian's {suite}", packages.join(", ")))?;
 
     let mut files = fs::read_dir(&archives)
         .with_context(|| format!("cannot list {}", archives.display()))?
@@ -69,9 +78,15 @@ pub(super) fn fetch(
 /// an update would reach into the machine's own state.
 fn configuration(folder: &Path, source: &Source, settings: &str) -> String {
     let mut text = String::new();
-    for line in settings.lines().filter(|line| line.starts_with("Acquire::")) {
+    for line in settings
+        .lines()
+        .filter(|line| line.starts_with("Acquire::"))
+    {
         let of_lists = ["IndexTargets", "Changelogs", "Languages"];
-        if !of_lists.iter().any(|part| line["Acquire::".len()..].starts_with(part)) {
+        if !of_lists
+            .iter()
+            .any(|part| line["Acquire::".len()..].starts_with(part))
+        {
             let _ = writeln!(text, "{line}");
         }
     }
@@ -87,7 +102,14 @@ fn configuration(folder: &Path, source: &Source, settings: &str) -> String {
     ] {
         set(key, &folder.join(name).to_string_lossy());
     }
-    for key in ["sourceparts", "parts", "main", "preferences", "preferencesparts", "trustedparts"] {
+    for key in [
+        "sourceparts",
+        "parts",
+        "main",
+        "preferences",
+        "preferencesparts",
+        "trustedparts",
+    ] {
         set(&format!("Dir::Etc::{key}"), "/dev/null");
     }
     set("Dir::Etc::trusted", &source.keyring.to_string_lossy());
@@ -126,8 +148,17 @@ mod tests {
                         Acquire::IndexTargets::deb::Packages \"\";\n\
                         APT::Update::Post-Invoke:: \"rm -rf /var/cache/apt\";\n";
         let text = configuration(Path::new("/x y"), &source, settings);
-        assert!(text.starts_with("Acquire::http::Proxy \"http://p.example:3128\";\nDir::"), "{text}");
-        assert!(text.contains("Dir::State::lists \"/x y/lists\";\n"), "{text}");
-        assert!(!text.contains("Invoke") && !text.contains("IndexTargets"), "{text}");
+        assert!(
+            text.starts_with("Acquire::http::Proxy \"http://p.example:3128\";\nDir::"),
+            "{text}"
+        );
+        assert!(
+            text.contains("Dir::State::lists \"/x y/lists\";\n"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("Invoke") && !text.contains("IndexTargets"),
+            "{text}"
+        );
     }
 }

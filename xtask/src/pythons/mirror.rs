@@ -18,8 +18,12 @@ pub(super) fn address(given: Option<&str>) -> Result<String> {
         return Ok(given.to_owned());
     }
     let fields = "$(SITE) $(COMPONENT) $(LABEL)";
-    let targets =
-        capture(Command::new("apt-get").args(["indextargets", "--format", fields, "Identifier: Packages"]))?;
+    let targets = capture(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        fields,
+        "Identifier: Packages",
+    ]))?;
     let template = Path::new("/usr/share/python-apt/templates/Debian.info");
     from_index_targets(&targets)
         .or_else(|| from_template(&fs::read_to_string(template).ok()?))
@@ -60,7 +64,10 @@ pub(super) fn keyring(folder: &Path) -> Result<PathBuf> {
     const PACKAGE: &str = "debian-archive-keyring";
     let in_root = |root: &Path| {
         ["gpg", "pgp"]
-            .map(|end| root.join("usr/share/keyrings").join(format!("{PACKAGE}.{end}")))
+            .map(|end| {
+                root.join("usr/share/keyrings")
+                    .join(format!("{PACKAGE}.{end}"))
+            })
             .into_iter()
             .find(|path| path.exists())
     };
@@ -68,16 +75,22 @@ pub(super) fn keyring(folder: &Path) -> Result<PathBuf> {
     if let Some(path) = in_root(Path::new("/")).or_else(|| in_root(&unpacked)) {
         return Ok(path);
     }
-    fs::create_dir_all(&unpacked)
-        .with_context(|| format!("cannot make {}", unpacked.display()))?;
+    fs::create_dir_all(&unpacked).with_context(|| format!("cannot make {}", unpacked.display()))?;
     // The package is checked with the keys of this distribution.
-    capture(Command::new("apt-get").args(["download", PACKAGE]).current_dir(&unpacked))
-        .with_context(|| {
-            format!("Debian's packages cannot be checked without its keys: install {PACKAGE}")
-        })?;
+    capture(
+        Command::new("apt-get")
+            .args(["download", PACKAGE])
+            .current_dir(&unpacked),
+    )
+    .with_context(|| {
+        format!("Debian's packages cannot be checked without its keys: install {PACKAGE}")
+    })?;
     for entry in fs::read_dir(&unpacked)?.flatten() {
         if entry.path().extension().is_some_and(|end| end == "deb") {
-            run(Command::new("dpkg-deb").arg("-x").arg(entry.path()).arg(&unpacked))?;
+            run(Command::new("dpkg-deb")
+                .arg("-x")
+                .arg(entry.path())
+                .arg(&unpacked))?;
         }
     }
     match in_root(&unpacked) {
@@ -104,14 +117,20 @@ mod tests {
                 "http://a.example/debian-security main \nhttp://b.example/debian main \n",
                 Some("http://b.example/debian"),
             ),
-            ("http://a.example/debian main", Some("http://a.example/debian")),
+            (
+                "http://a.example/debian main",
+                Some("http://a.example/debian"),
+            ),
             // Someone else's packages for Debian.
             (
                 "https://c.example/linux/debian stable Docker\nhttps://d.example/debian main D CE\n",
                 None,
             ),
             ("http://e.example/ubuntu main Ubuntu\n", None),
-            ("mirror+file:/etc/apt/m.list main Debian\n", Some("mirror+file:/etc/apt/m.list")),
+            (
+                "mirror+file:/etc/apt/m.list main Debian\n",
+                Some("mirror+file:/etc/apt/m.list"),
+            ),
             ("", None),
         ] {
             assert_eq!(from_index_targets(targets).as_deref(), site, "{targets}");
@@ -122,6 +141,9 @@ mod tests {
     fn the_templates_first_address_is_taken() {
         let template = "X-Exclude-Suites: buzz\n\nSuite: sid\nBaseURI: https://a.example/debian/\n\
                         Suite: trixie\nBaseURI: https://b.example/debian/\n";
-        assert_eq!(from_template(template).as_deref(), Some("https://a.example/debian/"));
+        assert_eq!(
+            from_template(template).as_deref(),
+            Some("https://a.example/debian/")
+        );
     }
 }

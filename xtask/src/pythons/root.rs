@@ -34,15 +34,27 @@ pub(super) fn unpack(root: &Path, packages: &[PathBuf]) -> Result<()> {
 /// `dpkg-deb --extract` would put a folder where the root has a link.
 fn unpack_one(root: &Path, package: &Path) -> Result<()> {
     let mut reader = Command::new("dpkg-deb");
-    reader.arg("--fsys-tarfile").arg(package).stdout(Stdio::piped());
-    let mut reading = reader.spawn().map_err(|error| not_started(&reader, &error))?;
+    reader
+        .arg("--fsys-tarfile")
+        .arg(package)
+        .stdout(Stdio::piped());
+    let mut reading = reader
+        .spawn()
+        .map_err(|error| not_started(&reader, &error))?;
     let archive = reading.stdout.take().map_or_else(Stdio::null, Stdio::from);
     let mut writer = Command::new("tar");
     writer
-        .args(["--extract", "--keep-directory-symlink", "--no-same-owner", "--directory"])
+        .args([
+            "--extract",
+            "--keep-directory-symlink",
+            "--no-same-owner",
+            "--directory",
+        ])
         .arg(root)
         .stdin(archive);
-    let writing = writer.status().map_err(|error| not_started(&writer, &error));
+    let writing = writer
+        .status()
+        .map_err(|error| not_started(&writer, &error));
     let reading = reading.wait().context("cannot wait for dpkg-deb")?;
     let writing = writing?;
     if !reading.success() || !writing.success() {
@@ -73,14 +85,26 @@ pub(super) fn through_loader(root: &Path, executable: &Path) -> Result<Command> 
         .arg(&libraries)
         .arg(executable)
         .env("PYTHONHOME", root.join("usr"));
+    for variable in [
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONPATH",
+        "PYTHONPYCACHEPREFIX",
+    ] {
+        command.env_remove(variable);
+    }
     Ok(command)
 }
 
 /// Fills `folder`, which is beside `root`, with links to those of its libraries that another
 /// distribution may lack, so that the interpreter starts there without chroot.
 pub(super) fn link_libraries(root: &Path, folder: &Path) -> Result<()> {
-    const LIBRARIES: [&str; 5] =
-        ["libexpat.so.", "libz.so.", "libffi.so.", "libssl.so.", "libcrypto.so."];
+    const LIBRARIES: [&str; 5] = [
+        "libexpat.so.",
+        "libz.so.",
+        "libffi.so.",
+        "libssl.so.",
+        "libcrypto.so.",
+    ];
     let name = root.file_name().context("the root has no name")?;
     let relative = Path::new("..").join(name).join(libraries());
     let libraries = root.join(libraries());
@@ -90,7 +114,10 @@ pub(super) fn link_libraries(root: &Path, folder: &Path) -> Result<()> {
         .flatten()
     {
         let name = entry.file_name();
-        if LIBRARIES.iter().any(|start| name.to_string_lossy().starts_with(start)) {
+        if LIBRARIES
+            .iter()
+            .any(|start| name.to_string_lossy().starts_with(start))
+        {
             symlink(relative.join(&name), folder.join(&name))
                 .with_context(|| format!("cannot fill {}", folder.display()))?;
         }

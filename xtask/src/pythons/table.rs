@@ -85,5 +85,8 @@ pub(super) const INTERPRETERS: [Interpreter; 5] = [
 
 /// The names that the command line accepts.
 pub(super) fn names() -> Vec<&'static str> {
-    INTERPRETERS.iter().map(|interpreter| interpreter.name).collect()
+    INTERPRETERS
+        .iter()
+        .map(|interpreter| interpreter.name)
+        .collect()
 }
