@@ -8,6 +8,7 @@ mod interpreters;
 mod privilege;
 mod pythons;
 mod screenshot;
+mod terminal;
 mod test;
 mod workload;
 mod workspace;

@@ -1,11 +1,13 @@
 //! Running the few things that need root, and nothing else, as root.
 
-use std::ffi::OsStr;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::command::{find, run};
+use crate::workspace;
 
 /// Whether this program runs as root.
 pub(crate) fn is_root() -> bool {
@@ -25,6 +27,19 @@ pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
     }
     let mut command = Command::new("sudo");
     command.arg("--").arg(program);
+    Ok(command)
+}
+
+/// A command that runs this task once more, as root, without its arguments. What is to be built or
+/// fetched must have been by then, so that the user and not root owns it.
+pub(crate) fn again_as_root() -> Result<Command> {
+    let mut target = OsString::from("CARGO_TARGET_DIR=");
+    target.push(workspace::target());
+    let mut command = as_root("env")?;
+    command
+        .arg(target)
+        .arg(env::current_exe().context("cannot find this program's own file")?);
+    command.args(env::args_os().nth(1));
     Ok(command)
 }
 

@@ -1,12 +1,14 @@
 //! The sample workload, running.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{not_started, shown};
-use crate::interpreters::countable_on_path;
+use crate::interpreters::{Interpreter, countable_on_path};
 use crate::pythons::Pythons;
 use crate::workspace;
 
@@ -14,20 +16,41 @@ use crate::workspace;
 /// in whatever way, since they run as long as their standard input is open.
 pub(crate) struct Workload {
     child: Child,
+    /// A folder that was made for it.
+    folder: Option<PathBuf>,
 }
 
 impl Workload {
     /// Starts the workload and returns when all of its processes run.
     pub(crate) fn start(mut python: Command) -> Result<Self> {
-        python
-            .arg(workspace::assets().join("demo/shop.py"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        python.arg(script());
+        Self::spawn(python)
+    }
+
+    /// Starts the workload in the root of a fetched interpreter, where paths are those of any
+    /// machine. Needs root.
+    pub(crate) fn start_in_root(python: &Interpreter) -> Result<Self> {
+        let folder = python.root.join("srv");
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::copy(script(), folder.join("shop.py")))
+            .with_context(|| format!("cannot fill {}", folder.display()))?;
+        let mut command = python.chroot.command()?;
+        command.arg("/srv/shop.py");
+        let mut workload = Self::spawn(command)?;
+        workload.folder = Some(folder);
+        Ok(workload)
+    }
+
+    fn spawn(mut python: Command) -> Result<Self> {
+        python.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = python
             .spawn()
             .map_err(|error| not_started(&python, &error))?;
         let output = child.stdout.take();
-        let started = Self { child };
+        let started = Self {
+            child,
+            folder: None,
+        };
         let mut line = String::new();
         if let Some(output) = output {
             BufReader::new(output)
@@ -45,7 +68,14 @@ impl Drop for Workload {
     fn drop(&mut self) {
         // Closes its standard input first.
         let _ = self.child.wait();
+        if let Some(folder) = &self.folder {
+            let _ = fs::remove_dir_all(folder);
+        }
     }
+}
+
+fn script() -> PathBuf {
+    workspace::assets().join("demo/shop.py")
 }
 
 /// A Python whose calls can be counted: this machine's own, or one that is fetched for it.
