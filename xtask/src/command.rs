@@ -1,7 +1,7 @@
 //! Running other programs, with errors that say which one failed and how.
 
+use std::borrow::Cow;
 use std::env;
-use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -84,18 +84,18 @@ pub(crate) fn shown(command: &Command) -> String {
     let mut line = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {
         line.push(' ');
-        line.push_str(&quoted(argument));
+        line.push_str(&quoted(&argument.to_string_lossy()));
     }
     line
 }
 
-fn quoted(argument: &OsStr) -> String {
-    let text = argument.to_string_lossy();
+/// A word as one would type it into a shell.
+pub(crate) fn quoted(word: &str) -> Cow<'_, str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=+./:,@%".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
-        text.into_owned()
+    if !word.is_empty() && word.bytes().all(plain) {
+        Cow::Borrowed(word)
     } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
     }
 }
 

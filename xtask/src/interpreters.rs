@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::command::quoted;
 use crate::pythons::Marker;
 use crate::workspace;
 
@@ -99,8 +100,8 @@ impl Interpreter {
             .environment
             .iter()
             .filter(|(name, _)| *name != "PYTHONDONTWRITEBYTECODE")
-            .map(|(name, value)| format!("{name}={value} "))
-            .collect::<String>();
-        format!("{settings}{}", launch.command.join(" "))
+            .map(|(name, value)| format!("{name}={}", quoted(value)));
+        let command = launch.command.iter().map(|part| quoted(part).into_owned());
+        settings.chain(command).collect::<Vec<_>>().join(" ")
     }
 }

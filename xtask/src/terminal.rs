@@ -145,7 +145,7 @@ fn read_all(terminal: OwnedFd) -> Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut terminal = File::from(terminal);
-        let mut buffer = [0; 1 << 16];
+        let mut buffer = vec![0; 1 << 16];
         // Linux ends a terminal that nobody has open any more with EIO.
         while let Ok(length @ 1..) = terminal.read(&mut buffer) {
             if sender.send(buffer[..length].to_vec()).is_err() {
@@ -173,7 +173,7 @@ mod tests {
         let mut terminal = Terminal::start(&command, COLUMNS, ROWS).unwrap();
         terminal.press("keys\n").unwrap();
         let error = terminal
-            .watch(Duration::from_secs(60))
+            .watch(Duration::from_mins(1))
             .unwrap_err()
             .to_string();
         assert!(error.contains("exit status: 0"), "{error}");

@@ -50,6 +50,10 @@ impl std::fmt::Display for Rgb {
 
 /// How a cell looks, apart from its character.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a terminal has that many independent attributes"
+)]
 struct Style {
     foreground: Rgb,
     background: Rgb,
