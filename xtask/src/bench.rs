@@ -133,33 +133,19 @@ impl Bench {
         let _running = live
             .map(|python| Script::start(python, include_str!("bench/many.py")))
             .collect::<Result<Vec<_>>>()?;
-        let mut contestants = vec![Contestant::pytop(pytop)];
-        if find("bpftrace").is_some() {
-            let one = pythons
-                .interpreters
-                .first()
-                .context("no interpreter was fetched")?;
-            contestants.push(Contestant::bpftrace(&one.executable));
-        }
-        let mut readings = vec![Vec::new(); contestants.len()];
+        let contestant = Contestant::pytop(pytop);
+        let mut readings = Vec::new();
         for _ in 0..self.rounds {
-            for (contestant, readings) in contestants.iter().zip(&mut readings) {
-                let attached = contestant.attach()?;
-                readings.push(attached.time_to_ready.as_secs_f64() * 1000.0);
-                attached.detach()?;
-            }
+            let attached = contestant.attach()?;
+            readings.push(attached.time_to_ready.as_secs_f64() * 1000.0);
+            attached.detach()?;
         }
-        println!("\nFrom start to all probes in place, in ms");
-        println!("{:<16} {:>7} {:>15}", "", "median", "spread");
-        for (contestant, readings) in contestants.iter().zip(readings) {
-            let each = Figures::of(readings);
-            println!(
-                "{:<16} {:>7.0} {:>15}",
-                contestant.name,
-                each.median,
-                each.spread()
-            );
-        }
+        let each = Figures::of(readings);
+        println!(
+            "\nFrom pytop's start to all probes in place: {:.0} ms ({})",
+            each.median,
+            each.spread()
+        );
         Ok(())
     }
 }

@@ -53,8 +53,9 @@ impl Contestant {
 
     /// bpftrace with what comes nearest to pytop: the most entered functions of each second.
     pub(super) fn bpftrace(python: &Path) -> Self {
+        // BEGIN would run before the other probes are in place; the first timer is attached last.
         let script = format!(
-            "BEGIN {{ printf(\"ready\\n\"); }} \
+            "interval:ms:20 /!@ready/ {{ printf(\"ready\\n\"); @ready = 1; }} \
              usdt:{}:python:function__entry {{ @[pid, str(arg0), str(arg1), arg2] = count(); }} \
              interval:s:1 {{ print(@, 20); clear(@); }}",
             python.display()
