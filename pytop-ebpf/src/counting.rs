@@ -1,11 +1,14 @@
 //! Counting a hit.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_probe_read_user};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
 use aya_ebpf::programs::ProbeContext;
-use pytop_common::count::{FrameCount, FrameKey, Loss, ProcessName};
+use pytop_common::count::{
+    CHECK_INTERVAL, FrameCount, FrameKey, KnownFrame, LASTING_CALLS, LASTING_INTERVALS, Loss,
+    ProcessName, Trust,
+};
 
-use crate::maps::{self, ACTIVE, Counts, PROCESSES, SITES};
+use crate::maps::{self, ACTIVE, Counts, KNOWN, PROCESSES, SITES};
 use crate::{argument, names};
 
 /// Counts a hit of a `function__entry` marker.
@@ -13,9 +16,14 @@ use crate::{argument, names};
 pub fn count_marker(context: &ProbeContext) -> Result<(), Loss> {
     let site = argument::site(context);
     let spec = SITES.get(site).ok_or(Loss::UnknownSite)?;
-    let filename = argument::fetch(context, &spec.filename).ok_or(Loss::UnreadableName)?;
-    let function = argument::fetch(context, &spec.function).ok_or(Loss::UnreadableName)?;
-    let line = argument::fetch(context, &spec.line).ok_or(Loss::UnreadableName)?;
+    let registers = argument::Registers::copy(context);
+    let filename = registers
+        .fetch(&spec.filename)
+        .ok_or(Loss::UnreadableName)?;
+    let function = registers
+        .fetch(&spec.function)
+        .ok_or(Loss::UnreadableName)?;
+    let line = registers.fetch(&spec.line).ok_or(Loss::UnreadableName)?;
     let mut key = FrameKey {
         filename,
         function,
@@ -26,15 +34,24 @@ pub fn count_marker(context: &ProbeContext) -> Result<(), Loss> {
     let counts = ACTIVE.get(0).ok_or(Loss::TableFull)?;
 
     // SAFETY: entries of the active table are never deleted, and user space leaves it alone.
-    if let Some(count) = counts.get_ptr_mut(&key).and_then(|count| unsafe { count.as_mut() }) {
-        if count.text != 0 && is_current(&key, count) {
+    if let Some(count) = counts
+        .get_ptr_mut(&key)
+        .and_then(|count| unsafe { count.as_mut() })
+        && count.names.text != 0
+    {
+        let trusted = count.trust == Trust::Lasting as u32 && count.calls % CHECK_INTERVAL != 0;
+        if trusted || names::are_current(&key, &count.names) {
             maps::add(&raw mut count.calls, 1);
+            if count.trust == Trust::New as u32 && count.calls >= LASTING_CALLS {
+                count.trust = Trust::Lasting as u32;
+            }
             return Ok(());
         }
-        if count.text != 0 {
-            // Another string now lies at these addresses.
-            key.generation = names::identify(&key).ok_or(Loss::UnreadableName)?.text;
-        }
+        count.trust = Trust::Replaced as u32;
+        key.generation = names::identify(&key)
+            .ok_or(Loss::UnreadableName)?
+            .check
+            .text;
     }
     count_new(counts, &key, site)
 }
@@ -43,8 +60,12 @@ pub fn count_marker(context: &ProbeContext) -> Result<(), Loss> {
 #[inline(never)]
 fn count_new(counts: &Counts, key: &FrameKey, site: u32) -> Result<(), Loss> {
     if counts.get_ptr(key).is_none() {
-        // Fails when the table is full, or when another CPU was quicker; the next line tells which.
-        let _ = counts.insert(key, FrameCount::default(), u64::from(BPF_NOEXIST));
+        let new = FrameCount {
+            site,
+            ..FrameCount::default()
+        };
+        // Fails when the table is full, or when another CPU was quicker; what follows tells which.
+        let _ = counts.insert(key, &new, u64::from(BPF_NOEXIST));
         remember_process(key.pid, site);
     }
     // SAFETY: as above.
@@ -53,39 +74,41 @@ fn count_new(counts: &Counts, key: &FrameKey, site: u32) -> Result<(), Loss> {
         .and_then(|count| unsafe { count.as_mut() })
         .ok_or(Loss::TableFull)?;
     maps::add(&raw mut count.calls, 1);
-    if count.text == 0
-        && let Some(names) = names::identify(key)
-        && names::keep(key, &names)
-    {
-        count.site = site as u16;
-        count.tails = names.tails;
-        count.tail_offsets = names.tail_offsets;
-        count.tail_shifts = names.tail_shifts;
-        // Last, because it says that the rest is there.
-        count.text = names.text;
+    if count.names.text == 0 {
+        name(key, count);
     }
     Ok(())
 }
 
-/// Whether the strings at the key's addresses still end as they did when they were read.
-///
-/// A code object that was freed may have left its addresses to another one. A string of another
-/// length has its NUL elsewhere; one of the same length is told by its last seven bytes.
-#[inline(always)]
-fn is_current(key: &FrameKey, count: &FrameCount) -> bool {
-    let filename = key.filename.wrapping_add(u64::from(count.tail_offsets[0]));
-    let function = key.function.wrapping_add(u64::from(count.tail_offsets[1]));
-    // SAFETY: the helper checks the address and reports a fault as an error.
-    let (Ok(filename), Ok(function)) = (unsafe {
-        (
-            bpf_probe_read_user(filename as *const u64),
-            bpf_probe_read_user(function as *const u64),
-        )
-    }) else {
-        return false;
-    };
-    (filename << (count.tail_shifts[0] & 63)) == count.tails[0]
-        && (function << (count.tail_shifts[1] & 63)) == count.tails[1]
+/// Finds the names of a function, and leaves it without when they cannot be read: user space then
+/// knows how many calls had no name.
+#[inline(never)]
+fn name(key: &FrameKey, count: &mut FrameCount) {
+    // SAFETY: at worst the entry is reused for another function meanwhile, whose names then do not
+    // lie at this key's addresses.
+    if let Some(known) = KNOWN
+        .get_ptr_mut(key)
+        .and_then(|known| unsafe { known.as_mut() })
+        && names::are_current(key, &known.names)
+        && names::are_kept(&known.names)
+    {
+        known.intervals += 1;
+        count.names = known.names;
+        if known.intervals >= LASTING_INTERVALS {
+            count.trust = Trust::Lasting as u32;
+        }
+        return;
+    }
+    if let Some(found) = names::identify(key)
+        && names::keep(key, &found)
+    {
+        count.names = found.check;
+        let known = KnownFrame {
+            names: found.check,
+            intervals: 1,
+        };
+        let _ = KNOWN.insert(key, &known, 0);
+    }
 }
 
 /// Notes the process, so that one that ends before user space has seen it still has a name.
@@ -93,5 +116,13 @@ fn is_current(key: &FrameKey, count: &FrameCount) -> bool {
 fn remember_process(pid: u32, site: u32) {
     let comm = bpf_get_current_comm().unwrap_or_default();
     // A full table costs the name of a process that has already ended, never a count.
-    let _ = PROCESSES.insert(&pid, &ProcessName { comm, site, reserved: 0 }, 0);
+    let _ = PROCESSES.insert(
+        &pid,
+        &ProcessName {
+            comm,
+            site,
+            reserved: 0,
+        },
+        0,
+    );
 }

@@ -7,7 +7,10 @@
 //! interval.
 #![no_std]
 #![no_main]
-#![allow(internal_features, reason = "the BPF target has no atomics in core::sync::atomic")]
+#![allow(
+    internal_features,
+    reason = "the BPF target has no atomics in core::sync::atomic"
+)]
 #![feature(core_intrinsics)]
 
 mod argument;
@@ -30,6 +33,13 @@ fn function_entry(context: ProbeContext) -> u32 {
 /// Does nothing: what remains is the cost of the probe itself, the floor of any counter.
 #[uprobe]
 fn empty(_context: ProbeContext) -> u32 {
+    0
+}
+
+/// Never attached. A kernel that loads it runs uprobe programs without passing over a hit, because
+/// both came with the same change of Linux 6.0.
+#[uprobe(sleepable)]
+fn sleepable(_context: ProbeContext) -> u32 {
     0
 }
 

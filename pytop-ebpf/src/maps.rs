@@ -4,9 +4,9 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap};
 use aya_ebpf::macros::btf_map;
-use pytop_common::count::{FrameCount, FrameKey, FrameText, Loss, ProcessName};
+use pytop_common::count::{FrameCount, FrameKey, FrameText, KnownFrame, Loss, ProcessName};
 use pytop_common::marker::MarkerSpec;
 
 /// Where calls are counted. User space makes two of them, of the size that it wants, and exchanges
@@ -23,6 +23,11 @@ pub static ACTIVE: ArrayOfMaps<Counts, 1> = ArrayOfMaps::new();
 /// The arguments of the marker at each probe, by attach cookie.
 #[btf_map]
 pub static SITES: Array<MarkerSpec, 4096> = Array::new();
+
+/// Functions seen in this interval or an earlier one. An entry that the kernel drops for want of
+/// room costs no more than reading the names again.
+#[btf_map]
+pub static KNOWN: LruHashMap<FrameKey, KnownFrame, 65_536> = LruHashMap::new();
 
 /// Names by their hash, for all processes and intervals. User space deletes what is out of use.
 #[btf_map]

@@ -9,7 +9,7 @@ use core::ffi::c_void;
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::helpers::generated::bpf_probe_read_user_str;
-use pytop_common::count::{FILENAME_CAPACITY, FUNCTION_CAPACITY, FrameKey};
+use pytop_common::count::{FILENAME_CAPACITY, FUNCTION_CAPACITY, FrameKey, NameCheck};
 
 use crate::maps::{EMPTY_TEXT, SEED, TEXTS};
 
@@ -17,16 +17,12 @@ use crate::maps::{EMPTY_TEXT, SEED, TEXTS};
 const CHUNK: usize = 128;
 const CHUNK_WORDS: usize = CHUNK / size_of::<u64>();
 
-/// How names are recognised without being read again.
-pub struct Names {
-    /// Key in the table of texts; never 0.
-    pub text: u64,
-    /// See [`pytop_common::count::FrameCount::tails`].
-    pub tails: [u64; 2],
-    /// Distance of the tails from the start of their strings.
-    pub tail_offsets: [u16; 2],
-    /// Bits by which the tails are shifted.
-    pub tail_shifts: [u8; 2],
+/// The names of a function, found but not yet kept.
+pub struct Found {
+    /// How to recognise them.
+    pub check: NameCheck,
+    /// Lengths without the NUL, as far as they were looked at.
+    sizes: [u16; 2],
 }
 
 struct Hashed {
@@ -34,38 +30,68 @@ struct Hashed {
     tail: u64,
     tail_offset: u16,
     tail_shift: u8,
+    size: u16,
 }
 
 /// Hashes the names at the key's addresses. `None` when one cannot be read.
 #[inline(always)]
-pub fn identify(key: &FrameKey) -> Option<Names> {
+pub fn identify(key: &FrameKey) -> Option<Found> {
     let filename = hash::<{ FILENAME_CAPACITY / CHUNK + 1 }>(key.filename, SEED.load())?;
     let function = hash::<{ FUNCTION_CAPACITY / CHUNK + 1 }>(key.function, filename.hash)?;
-    Some(Names {
-        text: function.hash | 1,
-        tails: [filename.tail, function.tail],
-        tail_offsets: [filename.tail_offset, function.tail_offset],
-        tail_shifts: [filename.tail_shift, function.tail_shift],
+    Some(Found {
+        check: NameCheck {
+            text: function.hash | 1,
+            tails: [filename.tail, function.tail],
+            tail_offsets: [filename.tail_offset, function.tail_offset],
+            tail_shifts: [filename.tail_shift, function.tail_shift],
+            reserved: 0,
+        },
+        sizes: [filename.size, function.size],
     })
+}
+
+/// Whether the strings at the key's addresses still end as they did when they were read.
+#[inline(always)]
+pub fn are_current(key: &FrameKey, check: &NameCheck) -> bool {
+    ends_as(key.filename, check, 0) && ends_as(key.function, check, 1)
+}
+
+#[inline(always)]
+fn ends_as(address: u64, check: &NameCheck, index: usize) -> bool {
+    let address = address.wrapping_add(u64::from(check.tail_offsets[index]));
+    // SAFETY: the helper checks the address and reports a fault as an error.
+    let tail: Result<u64, _> = unsafe { bpf_probe_read_user(address as *const u64) };
+    tail.is_ok_and(|tail| tail << (check.tail_shifts[index] & 63) == check.tails[index])
+}
+
+/// Whether the names are in the table of texts.
+#[inline(always)]
+pub fn are_kept(check: &NameCheck) -> bool {
+    TEXTS.get_ptr(check.text).is_some()
 }
 
 /// Puts the names into the table of texts, unless they are there. `false` when there is no room.
 #[inline(always)]
-pub fn keep(key: &FrameKey, names: &Names) -> bool {
-    if TEXTS.get_ptr(names.text).is_some() {
+pub fn keep(key: &FrameKey, names: &Found) -> bool {
+    if are_kept(&names.check) {
         return true;
     }
     let Some(empty) = EMPTY_TEXT.get(0) else {
         return false;
     };
     // Another CPU may add the same names at the same time; both then write the same bytes.
-    let _ = TEXTS.insert(names.text, empty, u64::from(BPF_NOEXIST));
+    let _ = TEXTS.insert(names.check.text, empty, u64::from(BPF_NOEXIST));
     // SAFETY: user space deletes only texts that are out of use, and waits for running programs.
-    let Some(text) = TEXTS.get_ptr_mut(names.text).and_then(|text| unsafe { text.as_mut() }) else {
+    let Some(text) = TEXTS
+        .get_ptr_mut(names.check.text)
+        .and_then(|text| unsafe { text.as_mut() })
+    else {
         return false;
     };
     text.filename_length = read(key.filename, &mut text.filename);
     text.function_length = read(key.function, &mut text.function);
+    text.filename_size = names.sizes[0];
+    text.function_size = names.sizes[1];
     true
 }
 
@@ -90,7 +116,11 @@ fn hash<const CHUNKS: usize>(address: u64, seed: u64) -> Option<Hashed> {
     let mut length = 0_u64;
     for _ in 0..CHUNKS {
         let mut chunk = [0_u64; CHUNK_WORDS];
-        let read = read_string(address.wrapping_add(length), chunk.as_mut_ptr().cast(), CHUNK as u32);
+        let read = read_string(
+            address.wrapping_add(length),
+            chunk.as_mut_ptr().cast(),
+            CHUNK as u32,
+        );
         if read <= 0 {
             return None;
         }
@@ -104,14 +134,20 @@ fn hash<const CHUNKS: usize>(address: u64, seed: u64) -> Option<Hashed> {
         }
     }
     let size = length + 1;
-    let (offset, shift) = if size >= 8 { (size - 8, 0) } else { (0, 8 * (8 - size)) };
+    let (offset, shift) = if size >= 8 {
+        (size - 8, 0)
+    } else {
+        (0, 8 * (8 - size))
+    };
     // SAFETY: the helper checks the address and reports a fault as an error.
-    let tail: u64 = unsafe { bpf_probe_read_user(address.wrapping_add(offset) as *const u64) }.ok()?;
+    let tail: u64 =
+        unsafe { bpf_probe_read_user(address.wrapping_add(offset) as *const u64) }.ok()?;
     Some(Hashed {
         hash: mix(hash ^ length),
         tail: tail << (shift & 63),
         tail_offset: offset as u16,
         tail_shift: shift as u8,
+        size: length as u16,
     })
 }
 

@@ -1,7 +1,19 @@
 //! What is shown: snapshots of an interval, their rows, and what is derived from them.
 
+pub mod filter;
+pub mod group;
+pub mod history;
 pub mod snapshot;
+pub mod sort;
 pub mod text;
+pub mod totals;
+pub mod view;
 
+pub use filter::{Filter, FilterError, Highlights};
+pub use group::{EntryKey, GroupBy};
+pub use history::History;
 pub use snapshot::{Coverage, Method, ProcessStatus, Row, Snapshot, Uncounted};
+pub use sort::SortKey;
 pub use text::Text;
+pub use totals::Totals;
+pub use view::{Entry, View};

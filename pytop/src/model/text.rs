@@ -96,7 +96,7 @@ pub fn visible(bytes: &[u8]) -> Cow<'_, str> {
                 '\t' => shown.push_str("\\t"),
                 _ if !is_hidden(character) => shown.push(character),
                 _ if character.is_ascii() => {
-                    push(&mut shown, format_args!("\\x{:02x}", character as u32))
+                    push(&mut shown, format_args!("\\x{:02x}", character as u32));
                 }
                 _ => push(&mut shown, format_args!("\\u{{{:x}}}", character as u32)),
             }

@@ -1,0 +1,339 @@
+//! What is remembered from snapshot to snapshot: calls in total, and the history of each row.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use super::{EntryKey, History, Row, Snapshot, Text, Uncounted};
+
+/// A function of a process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FunctionKey {
+    pub(crate) pid: u32,
+    pub(crate) filename: Text,
+    pub(crate) line: Option<u32>,
+    pub(crate) function: Text,
+}
+
+impl FunctionKey {
+    pub(crate) fn of(row: &Row) -> Self {
+        // Two reference counts, no copy of the names.
+        Self {
+            pid: row.pid,
+            filename: row.filename.clone(),
+            line: row.line,
+            function: row.function.clone(),
+        }
+    }
+}
+
+/// What is remembered of a function.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) total: u64,
+    pub(crate) history: History,
+}
+
+/// Calls since the start or the last reset, of every function that is remembered.
+///
+/// A machine that starts processes for days, or code that invents names, has no end of functions.
+/// At most [`Totals::CAPACITY`] are remembered beside those of the last snapshot; beyond that,
+/// those go that were not called for the longest time.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    functions: HashMap<FunctionKey, Known>,
+    /// Executables of the processes that functions are remembered of.
+    executables: HashMap<u32, Text>,
+    /// Snapshots recorded.
+    tick: u64,
+    /// Calls per second of everything, oldest first.
+    rates: VecDeque<f32>,
+    /// The lengths of the last intervals, oldest first.
+    intervals: VecDeque<Duration>,
+    calls: u64,
+    uncounted: Uncounted,
+    forgotten: u64,
+}
+
+impl Totals {
+    /// Functions that are remembered.
+    pub const CAPACITY: usize = 100_000;
+    /// Intervals whose calls per second of everything are remembered.
+    pub const RATES: usize = 600;
+
+    /// Adds a snapshot.
+    pub fn record(&mut self, snapshot: &Snapshot) {
+        self.tick += 1;
+        let seconds = snapshot.interval.as_secs_f32();
+        for row in &snapshot.rows {
+            let known = self.functions.entry(FunctionKey::of(row)).or_default();
+            known.total = known.total.saturating_add(row.calls);
+            known
+                .history
+                .record(self.tick, rate(row.calls as f32, seconds));
+        }
+        for process in &snapshot.processes {
+            let name = if process.exe.is_empty() {
+                &process.comm
+            } else {
+                &process.exe
+            };
+            self.executables.insert(process.pid, name.clone());
+        }
+        let calls = snapshot.total_calls();
+        self.calls = self.calls.saturating_add(calls);
+        let uncounted = &mut self.uncounted;
+        uncounted.table_full += snapshot.uncounted.table_full;
+        uncounted.unreadable_name += snapshot.uncounted.unreadable_name;
+        push(&mut self.rates, Self::RATES, rate(calls as f32, seconds));
+        push(&mut self.intervals, Self::RATES, snapshot.interval);
+        self.forget(Self::CAPACITY);
+    }
+
+    /// Starts anew: everything is forgotten.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Calls in total, those in no row included.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Calls in total that are in no row.
+    #[must_use]
+    pub fn uncounted(&self) -> Uncounted {
+        self.uncounted
+    }
+
+    /// Calls of functions that are no longer remembered.
+    #[must_use]
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Calls per second of everything, one sample an interval, oldest first.
+    #[must_use]
+    pub fn rates(&self) -> impl DoubleEndedIterator<Item = f32> + ExactSizeIterator {
+        self.rates.iter().copied()
+    }
+
+    /// The time that the last `samples` intervals cover.
+    #[must_use]
+    pub fn span(&self, samples: usize) -> Duration {
+        self.intervals.iter().rev().take(samples).sum()
+    }
+
+    /// Snapshots since the start or the last reset.
+    #[must_use]
+    pub fn snapshots(&self) -> u64 {
+        self.tick
+    }
+
+    /// Functions that are remembered.
+    #[must_use]
+    pub fn functions(&self) -> usize {
+        self.functions.len()
+    }
+
+    /// Calls in total of a function; 0 when it is not remembered.
+    #[must_use]
+    pub fn of(&self, row: &Row) -> u64 {
+        self.functions
+            .get(&FunctionKey::of(row))
+            .map_or(0, |known| known.total)
+    }
+
+    /// Calls in total of what a displayed row stands for.
+    #[must_use]
+    pub fn total_of(&self, key: &EntryKey) -> u64 {
+        let sum = |wanted: &dyn Fn(&FunctionKey) -> bool| {
+            let functions = self.functions.iter().filter(|(key, _)| wanted(key));
+            functions.map(|(_, known)| known.total).sum()
+        };
+        match key {
+            EntryKey::Function {
+                pid,
+                filename,
+                line,
+                function,
+            } => self
+                .functions
+                .get(&FunctionKey {
+                    pid: *pid,
+                    filename: filename.clone(),
+                    line: *line,
+                    function: function.clone(),
+                })
+                .map_or(0, |known| known.total),
+            EntryKey::File(filename) => sum(&|key| key.filename == *filename),
+            EntryKey::Process(pid) => sum(&|key| key.pid == *pid),
+        }
+    }
+
+    /// Calls per second of the last `samples` intervals for each of `keys`, oldest first. One
+    /// pass over what is remembered for all keys together.
+    #[must_use]
+    pub fn histories(&self, keys: &[EntryKey], samples: usize) -> Vec<Vec<f32>> {
+        let mut histories = vec![vec![0.0; samples]; keys.len()];
+        let mut groups = HashMap::new();
+        for (index, key) in keys.iter().enumerate() {
+            match key {
+                EntryKey::Function {
+                    pid,
+                    filename,
+                    line,
+                    function,
+                } => {
+                    let key = FunctionKey {
+                        pid: *pid,
+                        filename: filename.clone(),
+                        line: *line,
+                        function: function.clone(),
+                    };
+                    if let Some(known) = self.functions.get(&key)
+                        && let Some(sums) = histories.get_mut(index)
+                    {
+                        known.history.add_to(self.tick, sums);
+                    }
+                }
+                group => drop(groups.insert(group.clone(), index)),
+            }
+        }
+        if groups.is_empty() {
+            return histories;
+        }
+        let by_file = groups.keys().any(|key| matches!(key, EntryKey::File(_)));
+        for (key, known) in &self.functions {
+            let group = if by_file {
+                EntryKey::File(key.filename.clone())
+            } else {
+                EntryKey::Process(key.pid)
+            };
+            if let Some(sums) = groups
+                .get(&group)
+                .and_then(|index| histories.get_mut(*index))
+            {
+                known.history.add_to(self.tick, sums);
+            }
+        }
+        histories
+    }
+
+    pub(crate) fn known(&self) -> impl Iterator<Item = (&FunctionKey, &Known)> {
+        self.functions.iter()
+    }
+
+    pub(crate) fn get(&self, key: &FunctionKey) -> Option<&Known> {
+        self.functions.get(key)
+    }
+
+    /// Whether a function was called in the last snapshot.
+    pub(crate) fn is_active(&self, known: &Known) -> bool {
+        known.history.last_tick() == self.tick
+    }
+
+    pub(crate) fn executable(&self, pid: u32) -> Option<&Text> {
+        self.executables.get(&pid)
+    }
+
+    /// Drops the functions that were quiet for the longest time until a quarter of `capacity` is
+    /// free again, so that this pass is rare, and never one of the last snapshot.
+    fn forget(&mut self, capacity: usize) {
+        if self.functions.len() > capacity {
+            let mut ticks = Vec::with_capacity(self.functions.len());
+            ticks.extend(
+                self.functions
+                    .values()
+                    .map(|known| known.history.last_tick()),
+            );
+            let excess = self.functions.len() - capacity * 3 / 4;
+            let (_, newest_to_go, _) = ticks.select_nth_unstable(excess.saturating_sub(1));
+            let newest_to_go = (*newest_to_go).min(self.tick.saturating_sub(1));
+            let forgotten = &mut self.forgotten;
+            self.functions.retain(|_, known| {
+                let keep = known.history.last_tick() > newest_to_go;
+                if !keep {
+                    *forgotten = forgotten.saturating_add(known.total);
+                }
+                keep
+            });
+        }
+        if self.executables.len() > capacity {
+            let pids: HashSet<u32> = self.functions.keys().map(|key| key.pid).collect();
+            self.executables.retain(|pid, _| pids.contains(pid));
+        }
+    }
+}
+
+fn rate(calls: f32, seconds: f32) -> f32 {
+    if seconds > 0.0 { calls / seconds } else { 0.0 }
+}
+
+fn push<T>(ring: &mut VecDeque<T>, capacity: usize, value: T) {
+    if ring.len() == capacity {
+        ring.pop_front();
+    }
+    ring.push_back(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::tests::{row, snapshot};
+    use super::*;
+
+    #[test]
+    fn calls_add_up_and_a_reset_forgets_them() {
+        let mut totals = Totals::default();
+        let rows = vec![row(1, "a.py", 1, "f", 7), row(1, "a.py", 2, "g", 11)];
+        for _ in 0..3 {
+            let mut snapshot = snapshot(rows.clone());
+            snapshot.uncounted.table_full = 2;
+            totals.record(&snapshot);
+        }
+        assert_eq!(totals.of(&rows[0]), 21);
+        assert_eq!(totals.total_of(&EntryKey::function(&rows[1])), 33);
+        assert_eq!(totals.total_of(&EntryKey::Process(1)), 54);
+        assert_eq!(totals.total_of(&EntryKey::File("a.py".into())), 54);
+        assert_eq!(totals.calls(), 60);
+        assert_eq!(totals.uncounted().total(), 6);
+        assert_eq!(totals.span(2), Duration::from_secs(2));
+        totals.reset();
+        assert_eq!((totals.calls(), totals.functions()), (0, 0));
+    }
+
+    #[test]
+    fn a_group_has_the_sum_of_its_histories() {
+        let mut totals = Totals::default();
+        totals.record(&snapshot(vec![row(1, "a.py", 1, "f", 7)]));
+        totals.record(&snapshot(vec![
+            row(1, "a.py", 1, "f", 1),
+            row(2, "a.py", 2, "g", 11),
+        ]));
+        let keys = [EntryKey::File("a.py".into())];
+        assert_eq!(totals.histories(&keys, 3), [[0.0, 7.0, 12.0]]);
+        let keys = [EntryKey::Process(2), EntryKey::Process(3)];
+        assert_eq!(totals.histories(&keys, 2), [[0.0, 11.0], [0.0, 0.0]]);
+        let keys = [EntryKey::function(&row(1, "a.py", 1, "f", 0))];
+        assert_eq!(totals.histories(&keys, 2), [[7.0, 1.0]]);
+    }
+
+    #[test]
+    fn what_was_quiet_longest_is_forgotten_first_and_nothing_of_the_last_snapshot() {
+        let mut totals = Totals::default();
+        for tick in 0..10 {
+            totals.record(&snapshot(vec![
+                row(1, "a.py", tick, "once", 1),
+                row(1, "a.py", 0, "always", 1),
+            ]));
+        }
+        totals.forget(8);
+        assert_eq!(totals.functions(), 6);
+        assert_eq!(totals.of(&row(1, "a.py", 0, "always", 0)), 10);
+        assert_eq!(totals.of(&row(1, "a.py", 4, "once", 0)), 0);
+        assert_eq!(totals.of(&row(1, "a.py", 5, "once", 0)), 1);
+        assert_eq!(totals.forgotten(), 5);
+        totals.forget(0);
+        assert_eq!(totals.functions(), 2);
+    }
+}

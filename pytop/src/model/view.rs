@@ -1,0 +1,409 @@
+//! From a snapshot to the rows that are displayed: filtered, grouped, sorted.
+
+use std::collections::HashMap;
+
+use super::totals::FunctionKey;
+use super::{EntryKey, Filter, GroupBy, Snapshot, SortKey, Text, Totals};
+
+/// What is shown of a snapshot, and in which order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct View {
+    /// What rows are sorted by.
+    pub sort: SortKey,
+    /// The order is turned around.
+    pub reverse: bool,
+    /// What rows are added up by.
+    pub group_by: GroupBy,
+    /// Only functions that match.
+    pub filter: Option<Filter>,
+    /// At most so many rows, the first of the order.
+    pub top: Option<usize>,
+    /// Rows without a call in the interval too, if they had one before.
+    pub idle: bool,
+}
+
+/// One displayed row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// What identifies it.
+    pub key: EntryKey,
+    /// The process; `None` for a file that several processes run.
+    pub pid: Option<u32>,
+    /// The file; for a process, its executable.
+    pub filename: Option<Text>,
+    /// The line; `None` when it is unknown and for groups.
+    pub line: Option<u32>,
+    /// The function; `None` for groups.
+    pub function: Option<Text>,
+    /// Calls in the interval.
+    pub calls: u64,
+    /// Calls since the start, this interval included, or since the last reset.
+    pub total: u64,
+    /// Functions that the row stands for: 1, or for a group those with calls in the interval.
+    pub functions: usize,
+    /// Processes that the row stands for, counted as `functions`.
+    pub processes: usize,
+    /// The part of all calls of the interval, from 0 to 1.
+    pub share: f64,
+}
+
+impl View {
+    /// The rows to show. `totals` must have recorded the snapshot.
+    #[must_use]
+    pub fn entries(&self, snapshot: &Snapshot, totals: &Totals) -> Vec<Entry> {
+        self.entries_with(snapshot, totals, None)
+    }
+
+    /// The rows to show, and `kept` if it is remembered, even when it had no call. It must be a
+    /// key of the view's grouping; the filter applies to it too.
+    #[must_use]
+    pub fn entries_with(
+        &self,
+        snapshot: &Snapshot,
+        totals: &Totals,
+        kept: Option<&EntryKey>,
+    ) -> Vec<Entry> {
+        let all = snapshot.total_calls();
+        let mut entries = match self.group_by {
+            GroupBy::Function => self.functions(snapshot, totals, kept),
+            GroupBy::File | GroupBy::Process => self.groups(snapshot, totals, kept),
+        };
+        for entry in &mut entries {
+            entry.share = share(entry.calls, all);
+        }
+        let compare = |left: &Entry, right: &Entry| self.sort.compare(self.reverse, left, right);
+        if let Some(top) = self.top
+            && top < entries.len()
+        {
+            entries.select_nth_unstable_by(top, compare);
+            entries.truncate(top);
+        }
+        entries.sort_unstable_by(compare);
+        entries
+    }
+
+    /// Functions of the snapshot that match the filter.
+    #[must_use]
+    pub fn matching(&self, snapshot: &Snapshot) -> usize {
+        let Some(filter) = &self.filter else {
+            return snapshot.rows.len();
+        };
+        let mut subject = String::new();
+        let rows = snapshot.rows.iter();
+        rows.filter(|row| filter.matches(&row.filename, row.line, &row.function, &mut subject))
+            .count()
+    }
+
+    fn functions(
+        &self,
+        snapshot: &Snapshot,
+        totals: &Totals,
+        kept: Option<&EntryKey>,
+    ) -> Vec<Entry> {
+        let mut subject = String::new();
+        let mut matches = |filename: &Text, line, function: &Text| {
+            self.filter
+                .as_ref()
+                .is_none_or(|filter| filter.matches(filename, line, function, &mut subject))
+        };
+        let mut entries = Vec::with_capacity(snapshot.rows.len());
+        for row in &snapshot.rows {
+            if matches(&row.filename, row.line, &row.function) {
+                let key = FunctionKey::of(row);
+                let total = totals.get(&key).map_or(0, |known| known.total);
+                entries.push(Entry::function(&key, row.calls, total));
+            }
+        }
+        if self.idle {
+            for (key, known) in totals.known() {
+                if !totals.is_active(known) && matches(&key.filename, key.line, &key.function) {
+                    entries.push(Entry::function(key, 0, known.total));
+                }
+            }
+        } else if let Some(EntryKey::Function {
+            pid,
+            filename,
+            line,
+            function,
+        }) = kept
+            && matches(filename, *line, function)
+        {
+            let key = FunctionKey {
+                pid: *pid,
+                filename: filename.clone(),
+                line: *line,
+                function: function.clone(),
+            };
+            if let Some(known) = totals.get(&key)
+                && !totals.is_active(known)
+            {
+                entries.push(Entry::function(&key, 0, known.total));
+            }
+        }
+        entries
+    }
+
+    fn groups(&self, snapshot: &Snapshot, totals: &Totals, kept: Option<&EntryKey>) -> Vec<Entry> {
+        let mut subject = String::new();
+        let mut matches = |filename: &Text, line, function: &Text| {
+            self.filter
+                .as_ref()
+                .is_none_or(|filter| filter.matches(filename, line, function, &mut subject))
+        };
+        let by_file = self.group_by == GroupBy::File;
+        let key_of = |pid: u32, filename: &Text| {
+            if by_file {
+                EntryKey::File(filename.clone())
+            } else {
+                EntryKey::Process(pid)
+            }
+        };
+        let mut groups: HashMap<EntryKey, Group> = HashMap::new();
+        for row in &snapshot.rows {
+            if matches(&row.filename, row.line, &row.function) {
+                let key = key_of(row.pid, &row.filename);
+                let group = groups.entry(key).or_default();
+                group.calls = group.calls.saturating_add(row.calls);
+                group.functions += 1;
+                group.pids.push(row.pid);
+            }
+        }
+        for (known_key, known) in totals.known() {
+            let key = key_of(known_key.pid, &known_key.filename);
+            let wanted = self.idle || kept == Some(&key) || groups.contains_key(&key);
+            if wanted && matches(&known_key.filename, known_key.line, &known_key.function) {
+                let group = groups.entry(key).or_default();
+                group.total = group.total.saturating_add(known.total);
+                if group.calls == 0 {
+                    group.pids.push(known_key.pid);
+                }
+            }
+        }
+        let entries = groups.into_iter();
+        entries
+            .map(|(key, group)| group.entry(key, totals))
+            .collect()
+    }
+}
+
+/// What is added up for a group.
+#[derive(Default)]
+struct Group {
+    calls: u64,
+    total: u64,
+    functions: usize,
+    pids: Vec<u32>,
+}
+
+impl Group {
+    fn entry(mut self, key: EntryKey, totals: &Totals) -> Entry {
+        self.pids.sort_unstable();
+        self.pids.dedup();
+        let pid = match (&key, self.pids.as_slice()) {
+            (EntryKey::Process(pid), _) | (_, [pid]) => Some(*pid),
+            _ => None,
+        };
+        let filename = match &key {
+            EntryKey::Function { filename, .. } | EntryKey::File(filename) => {
+                Some(filename.clone())
+            }
+            EntryKey::Process(pid) => totals.executable(*pid).cloned(),
+        };
+        Entry {
+            key,
+            pid,
+            filename,
+            line: None,
+            function: None,
+            calls: self.calls,
+            total: self.total,
+            functions: self.functions,
+            processes: self.pids.len(),
+            share: 0.0,
+        }
+    }
+}
+
+impl Entry {
+    fn function(key: &FunctionKey, calls: u64, total: u64) -> Self {
+        Self {
+            key: EntryKey::Function {
+                pid: key.pid,
+                filename: key.filename.clone(),
+                line: key.line,
+                function: key.function.clone(),
+            },
+            pid: Some(key.pid),
+            filename: Some(key.filename.clone()),
+            line: key.line,
+            function: Some(key.function.clone()),
+            calls,
+            total,
+            functions: 1,
+            processes: 1,
+            share: 0.0,
+        }
+    }
+}
+
+/// `part` of `all`; 0 of nothing.
+fn share(part: u64, all: u64) -> f64 {
+    if all == 0 {
+        0.0
+    } else {
+        part as f64 / all as f64
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::super::{Row, Uncounted};
+    use super::*;
+
+    pub(crate) fn row(pid: u32, filename: &str, line: u32, function: &str, calls: u64) -> Row {
+        Row {
+            pid,
+            filename: filename.into(),
+            line: (line > 0).then_some(line),
+            function: function.into(),
+            calls,
+        }
+    }
+
+    pub(crate) fn snapshot(rows: Vec<Row>) -> Snapshot {
+        Snapshot {
+            time: SystemTime::UNIX_EPOCH,
+            interval: Duration::from_secs(1),
+            rows,
+            uncounted: Uncounted::default(),
+            processes: Vec::new(),
+        }
+    }
+
+    fn shown(view: &View, snapshots: &[Snapshot], kept: Option<&EntryKey>) -> Vec<String> {
+        let mut totals = Totals::default();
+        for snapshot in snapshots {
+            totals.record(snapshot);
+        }
+        let entries = view.entries_with(snapshots.last().unwrap(), &totals, kept);
+        entries
+            .iter()
+            .map(|entry| {
+                let text = |text: &Option<Text>| text.as_ref().map_or("-".into(), Text::to_string);
+                format!(
+                    "{} {} {} {} {} {}",
+                    entry.pid.map_or("-".into(), |pid| pid.to_string()),
+                    text(&entry.filename),
+                    entry.line.map_or("-".into(), |line| line.to_string()),
+                    text(&entry.function),
+                    entry.calls,
+                    entry.total
+                )
+            })
+            .collect()
+    }
+
+    fn two() -> [Snapshot; 2] {
+        [
+            snapshot(vec![
+                row(2, "b.py", 4, "early", 100),
+                row(1, "a.py", 1, "f", 5),
+            ]),
+            snapshot(vec![
+                row(2, "b.py", 9, "z", 3),
+                row(2, "a.py", 1, "f", 3),
+                row(1, "a.py", 1, "f", 3),
+                row(1, "a.py", 0, "g", 8),
+            ]),
+        ]
+    }
+
+    #[test]
+    fn equal_calls_have_one_order_whatever_the_order_of_the_rows() {
+        let expected = [
+            "1 a.py - g 8 8",
+            "1 a.py 1 f 3 8",
+            "2 a.py 1 f 3 3",
+            "2 b.py 9 z 3 3",
+        ];
+        let [first, mut second] = two();
+        assert_eq!(
+            shown(&View::default(), &[first.clone(), second.clone()], None),
+            expected
+        );
+        second.rows.reverse();
+        assert_eq!(shown(&View::default(), &[first, second], None), expected);
+    }
+
+    #[test]
+    fn every_key_sorts_and_reverses() {
+        for (sort, first, last) in [
+            (SortKey::Calls, "1 a.py - g 8 8", "2 b.py 9 z 3 3"),
+            (SortKey::Total, "1 a.py - g 8 8", "2 b.py 9 z 3 3"),
+            (SortKey::Pid, "1 a.py - g 8 8", "2 b.py 9 z 3 3"),
+            (SortKey::Filename, "1 a.py - g 8 8", "2 b.py 9 z 3 3"),
+            (SortKey::Line, "1 a.py 1 f 3 8", "1 a.py - g 8 8"),
+            (SortKey::Function, "1 a.py 1 f 3 8", "2 b.py 9 z 3 3"),
+        ] {
+            let mut view = View {
+                sort,
+                ..View::default()
+            };
+            let entries = shown(&view, &two(), None);
+            assert_eq!(entries.first().unwrap(), first, "{sort:?}");
+            assert_eq!(entries.last().unwrap(), last, "{sort:?}");
+            view.reverse = true;
+            assert_ne!(shown(&view, &two(), None), entries, "{sort:?}");
+        }
+    }
+
+    #[test]
+    fn groups_add_up() {
+        let mut view = View {
+            group_by: GroupBy::File,
+            ..View::default()
+        };
+        assert_eq!(
+            shown(&view, &two(), None),
+            ["- a.py - - 14 19", "2 b.py - - 3 103"]
+        );
+        view.group_by = GroupBy::Process;
+        assert_eq!(
+            shown(&view, &two(), None),
+            ["1 - - - 11 16", "2 - - - 6 106"]
+        );
+        view.filter = Some("f$".parse().unwrap());
+        assert_eq!(shown(&view, &two(), None), ["1 - - - 3 8", "2 - - - 3 3"]);
+    }
+
+    #[test]
+    fn rows_without_calls_are_shown_on_request() {
+        let mut view = View {
+            top: Some(1),
+            ..View::default()
+        };
+        assert_eq!(shown(&view, &two(), None), ["1 a.py - g 8 8"]);
+        view.top = None;
+        let early = EntryKey::function(&row(2, "b.py", 4, "early", 0));
+        let kept = shown(&view, &two(), Some(&early));
+        assert_eq!(kept.last().unwrap(), "2 b.py 4 early 0 100");
+        view.idle = true;
+        assert_eq!(shown(&view, &two(), Some(&early)), kept);
+        view.sort = SortKey::Total;
+        assert_eq!(shown(&view, &two(), None)[0], "2 b.py 4 early 0 100");
+        view.filter = Some("a.py".parse().unwrap());
+        assert_eq!(shown(&view, &two(), Some(&early)).len(), 3);
+    }
+
+    #[test]
+    fn shares_are_of_every_call() {
+        let mut snapshot = snapshot(vec![row(1, "a.py", 1, "f", 30)]);
+        snapshot.uncounted.unreadable_name = 10;
+        let mut totals = Totals::default();
+        totals.record(&snapshot);
+        let entries = View::default().entries(&snapshot, &totals);
+        assert!((entries[0].share - 0.75).abs() < f64::EPSILON);
+    }
+}
