@@ -1,22 +1,24 @@
 //! Runs every test, the live ones included, which count calls of real interpreters as root.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _, stdout};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::command::{cargo, not_started, run};
+use crate::command::{cargo, not_started};
 use crate::interpreters;
-use crate::privilege::{as_root, ask_early, is_root};
+use crate::privilege::{as_root, ask_early};
 use crate::pythons::Pythons;
 use crate::workspace;
 
 /// Fetch the test interpreters, build, and run every test.
 ///
-/// The tests in pytop/tests need root, and are started by sudo when this is not root; all others run
-/// as the user. No test is skipped: on a machine where eBPF does not work they fail.
+/// The tests in pytop/tests need root, and are started by sudo when this is not root; all others
+/// run as the user. No test is skipped: on a machine where eBPF does not work they fail.
 #[derive(Args)]
 pub(crate) struct Test {
     /// The mirror of Debian to fetch interpreters from (default: the one that apt uses).
@@ -33,55 +35,104 @@ pub(crate) struct Test {
 
 impl Test {
     pub(crate) fn run(self) -> Result<()> {
-        let Self { mirror, arguments } = self;
         ask_early()?;
         Pythons {
-            mirror,
+            mirror: self.mirror,
             ..Pythons::default()
         }
         .fetch()?;
-        if is_root() {
-            return run(&mut tests(&["--workspace"], &arguments));
+        let live_tests = build_live_tests()?;
+
+        let mut runs = vec![
+            ("documentation", tests(&["--workspace", "--doc"])),
+            ("unit tests", tests(&["--workspace", "--lib", "--bins"])),
+        ];
+        for test in &live_tests {
+            runs.push((&test.name, test.command()?));
         }
-        // Everything that fails is shown, as `--no-fail-fast` does for one cargo command.
-        let mut failed = Vec::new();
-        let mut note = |what: &str, result: Result<()>| {
-            if let Err(error) = result {
-                eprintln!("xtask: {error:#}");
-                failed.push(what.to_owned());
+        let (mut total, mut failed) = (Tally::default(), Vec::new());
+        for (name, mut command) in runs {
+            // Whatever fails, the others are run: one look shows all that is wrong.
+            if !run(command.args(&self.arguments), &mut total)? {
+                failed.push(name);
             }
-        };
-        note(
-            "unit tests",
-            run(&mut tests(&["--workspace", "--lib", "--bins"], &arguments)),
-        );
-        for live in live_tests()? {
-            let result = live
-                .command(&arguments)
-                .and_then(|mut command| run(&mut command));
-            note(&live.name, result);
         }
-        note(
-            "documentation",
-            run(&mut tests(&["--workspace", "--doc"], &arguments)),
-        );
+        println!("\n{} passed, {} failed", total.passed, total.failed);
         if !failed.is_empty() {
             bail!("failed: {}", failed.join(", "));
+        }
+        if total.passed == 0 {
+            bail!("no test has such a name: {}", self.arguments.join(" "));
         }
         Ok(())
     }
 }
 
-/// `cargo test` of `what`.
-fn tests(what: &[&str], arguments: &[String]) -> Command {
+/// `cargo test` of `what`, to which arguments of the test runner are to be added.
+fn tests(what: &[&str]) -> Command {
     let mut command = cargo();
     command
         .args(["test", "--no-fail-fast"])
         .args(what)
-        .arg("--")
-        .args(arguments)
-        .env("PYTOP_PYTHONS", interpreters::path());
+        .arg("--");
+    colour(&mut command);
     command
+}
+
+/// The test runner sees a pipe, and would write without colours.
+fn colour(command: &mut Command) {
+    if stdout().is_terminal() {
+        command.arg("--color=always");
+    }
+}
+
+/// What the closing lines of test runners add up to.
+#[derive(Default, Debug, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+impl Tally {
+    /// Adds a line such as `test result: ok. 3 passed; 0 failed; 0 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line.split_once("test result: ") else {
+            return;
+        };
+        let before = |word: &str| {
+            let mut words = counts
+                .split([' ', ';'])
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev();
+            words.find(|other| *other == word)?;
+            words.next()?.parse::<u64>().ok()
+        };
+        self.passed += before("passed").unwrap_or(0);
+        self.failed += before("failed").unwrap_or(0);
+    }
+}
+
+/// Runs tests and shows what they print. False if one failed.
+fn run(command: &mut Command, total: &mut Tally) -> Result<bool> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| not_started(command, &error))?;
+    let mut output = BufReader::new(child.stdout.take().context("tests without an output")?);
+    let mut line = Vec::new();
+    while output
+        .read_until(b'\n', &mut line)
+        .context("cannot read the output of the tests")?
+        > 0
+    {
+        stdout()
+            .write_all(&line)
+            .context("cannot write to standard output")?;
+        total.add(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    Ok(child.wait().context("cannot wait for the tests")?.success())
 }
 
 /// A test program of pytop/tests.
@@ -91,8 +142,8 @@ struct LiveTest {
 }
 
 impl LiveTest {
-    /// The command that runs it as root.
-    fn command(&self, arguments: &[String]) -> Result<Command> {
+    /// The command that runs it as root, to which its arguments are to be added.
+    fn command(&self) -> Result<Command> {
         let mut command = as_root("env")?;
         command
             .arg(setting("PYTOP_PYTHONS", &interpreters::path()))
@@ -100,22 +151,21 @@ impl LiveTest {
             .arg(setting("INSTA_WORKSPACE_ROOT", workspace::root()))
             .arg("INSTA_UPDATE=no")
             .arg(&self.executable)
-            .args(arguments)
             .current_dir(workspace::root().join("pytop"));
-        eprintln!("\n     Running tests/{}.rs as root", self.name);
+        colour(&mut command);
         Ok(command)
     }
 }
 
-fn setting(name: &str, path: &std::path::Path) -> std::ffi::OsString {
-    let mut setting = std::ffi::OsString::from(name);
+fn setting(name: &str, path: &Path) -> OsString {
+    let mut setting = OsString::from(name);
     setting.push("=");
     setting.push(path);
     setting
 }
 
-/// Builds the live tests.
-fn live_tests() -> Result<Vec<LiveTest>> {
+/// Builds the live tests, as the user.
+fn build_live_tests() -> Result<Vec<LiveTest>> {
     let mut command = cargo();
     command
         .args(["test", "--package", "pytop", "--test", "*", "--no-run"])
@@ -178,5 +228,25 @@ mod tests {
             .iter()
             .map(|test| (test.name.as_str(), test.executable.to_str()));
         assert_eq!(names.collect::<Vec<_>>(), [("c", Some("/c"))]);
+    }
+
+    #[test]
+    fn closing_lines_are_added_up() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out",
+            "test result: \x1b[31mFAILED\x1b[m. 17 passed; 2 failed; 0 ignored; 0 measured",
+            "test a::b ... ok",
+        ] {
+            tally.add(line);
+        }
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 20,
+                failed: 2
+            }
+        );
     }
 }
