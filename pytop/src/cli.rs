@@ -16,6 +16,8 @@ use crate::model::{Filter, GroupBy, Method, SortKey, View};
 const WRONG_USAGE: u8 = 2;
 /// The kernel gives no process a number above this (include/linux/threads.h, `PID_MAX_LIMIT`).
 const PID_MAX: u32 = 4 * 1024 * 1024;
+/// Rows that are printed unless the user says otherwise.
+const TOP: usize = 20;
 /// Seconds.
 const SHORTEST_INTERVAL: f64 = 0.1;
 /// Seconds.
@@ -74,10 +76,9 @@ pub struct Cli {
         value_parser = interval, allow_negative_numbers = true)]
     pub interval: Duration,
 
-    /// Rows of a snapshot; 0 for all
-    #[arg(short, long, value_name = "N", default_value = "20", value_parser = top,
-        allow_negative_numbers = true)]
-    pub top: usize,
+    /// Rows of a snapshot; 0 for all [default: 20; the screen has all]
+    #[arg(short, long, value_name = "N", value_parser = top, allow_negative_numbers = true)]
+    pub top: Option<usize>,
 
     /// Sort by this; most calls first, all else smallest first
     #[arg(short, long, value_name = "KEY", value_enum, default_value_t)]
@@ -110,6 +111,10 @@ pub struct Cli {
     /// Entries of the kernel's table of counts.
     #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub table_size: Option<u32>,
+
+    /// Run an empty program at each probe, to measure what the probe itself costs.
+    #[arg(long, hide = true)]
+    pub count_nothing: bool,
 
     /// Start this, count it from its first bytecode, and end when it ends, with its exit status
     #[arg(last = true, value_name = "COMMAND")]
@@ -200,8 +205,17 @@ impl Cli {
             reverse: self.reverse,
             group_by: self.group_by,
             filter: self.filter.clone(),
-            top: (self.top != 0).then_some(self.top),
+            top: Some(self.top.unwrap_or(TOP)).filter(|top| *top != 0),
             ..View::default()
+        }
+    }
+
+    /// The same for the screen, which scrolls, and needs no limit that nobody asked for.
+    #[must_use]
+    pub fn screen_view(&self) -> View {
+        View {
+            top: self.top.filter(|top| *top != 0),
+            ..self.view()
         }
     }
 }

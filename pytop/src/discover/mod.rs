@@ -1,1 +1,3 @@
-//! To be written.
+//! Processes.
+pub mod event;
+pub mod mapping;

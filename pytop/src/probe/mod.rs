@@ -6,6 +6,7 @@
 mod counts;
 mod kernel;
 pub mod launch;
+pub mod sideband;
 mod syscall;
 mod texts;
 mod uprobe;
