@@ -135,7 +135,13 @@ impl Counts {
                         bring_into_memory(key);
                     } else if let Some(names) = texts.get(count.names.text) {
                         let (pid, line, calls) = (key.pid, key.line, count.calls);
-                    frames.push(Frame { pid, line, text: count.names.text, names, calls });
+                        frames.push(Frame {
+                            pid,
+                            line,
+                            text: count.names.text,
+                            names,
+                            calls,
+                        });
                     } else {
                         losses.unreadable_name += count.calls;
                     }

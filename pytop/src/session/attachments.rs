@@ -55,9 +55,17 @@ impl Attachments {
     }
 
     /// Sees to it that the calls of this interpreter are counted, and says whether they are.
-    pub(super) fn cover(&mut self, kernel: &mut Kernel, file: &Arc<File>, reach: Reach) -> Coverage {
+    pub(super) fn cover(
+        &mut self,
+        kernel: &mut Kernel,
+        file: &Arc<File>,
+        reach: Reach,
+    ) -> Coverage {
         if let MethodChoice::Only(method @ (Method::Eval | Method::Resume)) = self.method {
-            return not_counted(format!("this version of pytop has no method '{}'", method.name()));
+            return not_counted(format!(
+                "this version of pytop has no method '{}'",
+                method.name()
+            ));
         }
         let markers = match &file.interpreter.entry {
             Ok(markers) => markers,
@@ -77,7 +85,9 @@ impl Attachments {
                             semaphore_offset: marker.semaphore_file_offset,
                             pid: reach.pid(),
                         };
-                        kernel.attach(self.program, &target, *site).map_err(|error| error.to_string())
+                        kernel
+                            .attach(self.program, &target, *site)
+                            .map_err(|error| error.to_string())
                     })
                     .collect()
             });
@@ -95,7 +105,11 @@ impl Attachments {
         }
         let mut sites = Vec::new();
         for marker in file.interpreter.entry.iter().flatten() {
-            sites.push(kernel.add_site(marker.spec).map_err(|error| error.to_string())?);
+            sites.push(
+                kernel
+                    .add_site(marker.spec)
+                    .map_err(|error| error.to_string())?,
+            );
             self.files.push(Arc::clone(file));
         }
         let sites: Arc<[SiteId]> = sites.into();
@@ -110,8 +124,12 @@ impl Attachments {
 
     /// Interpreters with a probe in place.
     pub(super) fn interpreters(&self) -> usize {
-        let mut files: Vec<&FileId> =
-            self.placed.iter().filter(|(_, placed)| placed.is_ok()).map(|((id, _), _)| id).collect();
+        let mut files: Vec<&FileId> = self
+            .placed
+            .iter()
+            .filter(|(_, placed)| placed.is_ok())
+            .map(|((id, _), _)| id)
+            .collect();
         files.sort_unstable_by_key(|id| (id.device, id.inode));
         files.dedup();
         files.len()
@@ -119,9 +137,15 @@ impl Attachments {
 
     /// Takes out the probes that were for this process alone. The kernel's wait is left to a thread.
     pub(super) fn release(&mut self, pid: u32) {
-        let ended: Vec<_> =
-            self.placed.extract_if(|(_, reach), _| *reach == Reach::Process(pid)).collect();
-        let probes: Vec<Probe> = ended.into_iter().filter_map(|(_, placed)| placed.ok()).flatten().collect();
+        let ended: Vec<_> = self
+            .placed
+            .extract_if(|(_, reach), _| *reach == Reach::Process(pid))
+            .collect();
+        let probes: Vec<Probe> = ended
+            .into_iter()
+            .filter_map(|(_, placed)| placed.ok())
+            .flatten()
+            .collect();
         if !probes.is_empty() {
             thread::spawn(move || detach(probes));
         }
@@ -129,7 +153,13 @@ impl Attachments {
 
     /// Takes out every probe, and waits until the kernel has done so.
     pub(super) fn release_all(&mut self) {
-        detach(self.placed.drain().filter_map(|(_, placed)| placed.ok()).flatten().collect());
+        detach(
+            self.placed
+                .drain()
+                .filter_map(|(_, placed)| placed.ok())
+                .flatten()
+                .collect(),
+        );
     }
 }
 

@@ -14,7 +14,12 @@ pub(super) struct Running(Launched);
 impl Running {
     /// Starts the command of `target`, if it is one.
     pub(super) fn start(target: &mut Target) -> Result<Option<Self>> {
-        let Target::Command { words, children, output } = target else {
+        let Target::Command {
+            words,
+            children,
+            output,
+        } = target
+        else {
             return Ok(None);
         };
         let output = std::mem::replace(output, Output::Inherit);

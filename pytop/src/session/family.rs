@@ -17,7 +17,10 @@ pub(super) struct Family {
 impl Family {
     /// The family of `roots`, by the parents of the processes that run now.
     pub(super) fn new(roots: impl IntoIterator<Item = u32>, parents: &[(u32, u32)]) -> Self {
-        let mut family = Self { members: roots.into_iter().collect(), ended: Vec::new() };
+        let mut family = Self {
+            members: roots.into_iter().collect(),
+            ended: Vec::new(),
+        };
         // A child may be listed before its parent.
         loop {
             let before = family.members.len();
@@ -78,7 +81,14 @@ mod tests {
     #[test]
     fn descendants_are_found_in_any_order() {
         let family = Family::new([10], &[(12, 11), (11, 10), (20, 1), (13, 12)]);
-        for (pid, member) in [(10, true), (11, true), (12, true), (13, true), (20, false), (1, false)] {
+        for (pid, member) in [
+            (10, true),
+            (11, true),
+            (12, true),
+            (13, true),
+            (20, false),
+            (1, false),
+        ] {
             assert_eq!(family.contains(pid), member, "{pid}");
         }
     }

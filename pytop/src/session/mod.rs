@@ -142,18 +142,20 @@ impl Session {
         updates: Sender<Update>,
         commands: Receiver<Command>,
     ) -> io::Result<thread::JoinHandle<Result<Ending>>> {
-        thread::Builder::new().name("pytop-session".to_owned()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .context("cannot start the runtime")?;
-            runtime.block_on(async {
-                let mut session = Self::start(options)?;
-                let result = session.run(&updates, commands).await;
-                session.attachments.release_all();
-                result
+        thread::Builder::new()
+            .name("pytop-session".to_owned())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .context("cannot start the runtime")?;
+                runtime.block_on(async {
+                    let mut session = Self::start(options)?;
+                    let result = session.run(&updates, commands).await;
+                    session.attachments.release_all();
+                    result
+                })
             })
-        })
     }
 
     /// Loads the programs, finds the processes, and places all probes.
@@ -174,14 +176,23 @@ impl Session {
         });
         let mut kernel =
             kernel.map_err(|_| anyhow::anyhow!("loading the eBPF programs failed"))??;
-        let program = if options.count_nothing { Program::Empty } else { Program::FunctionEntry };
+        let program = if options.count_nothing {
+            Program::Empty
+        } else {
+            Program::FunctionEntry
+        };
         let mut attachments = Attachments::new(program, options.method);
         let mut roster = Roster::default();
         let members = Members::new(&options.target)?;
         if let Some(scan) = scanned {
             let scan = scan.context("cannot list the processes in /proc")?;
             for found in &scan.processes {
-                roster.take_up(found, &mut attachments, &mut kernel, members.reach(found.process.id.pid));
+                roster.take_up(
+                    found,
+                    &mut attachments,
+                    &mut kernel,
+                    members.reach(found.process.id.pid),
+                );
             }
         }
         members.take_up_named(&mut finder, &mut roster, &mut attachments, &mut kernel)?;
@@ -248,7 +259,11 @@ impl Session {
                 }
                 Wake::IntervalEnded => {
                     let snapshot = self.snapshot()?;
-                    if updates.send(Update::Snapshot(Arc::new(snapshot))).await.is_err() {
+                    if updates
+                        .send(Update::Snapshot(Arc::new(snapshot)))
+                        .await
+                        .is_err()
+                    {
                         break Ending::Dismissed;
                     }
                     self.taken += 1;
@@ -293,11 +308,7 @@ impl Session {
         }
     }
 
-    async fn on_command(
-        &mut self,
-        event: Event,
-        updates: &Sender<Update>,
-    ) -> Option<ExitStatus> {
+    async fn on_command(&mut self, event: Event, updates: &Sender<Update>) -> Option<ExitStatus> {
         match event {
             Event::Ended(status) => return Some(status),
             Event::Unwatched { pid, reason } => {
@@ -330,7 +341,8 @@ impl Session {
             return false;
         };
         let reach = self.members.reach(pid);
-        self.roster.take_up(&found, &mut self.attachments, &mut self.kernel, reach);
+        self.roster
+            .take_up(&found, &mut self.attachments, &mut self.kernel, reach);
         true
     }
 
@@ -373,10 +385,15 @@ impl Session {
         }
         // A /proc that cannot be listed now may be again in a second; what is known stays.
         let Ok(scan) = self.finder.scan() else { return };
-        let alive: Vec<_> = scan.processes.iter().map(|found| found.process.id).collect();
+        let alive: Vec<_> = scan
+            .processes
+            .iter()
+            .map(|found| found.process.id)
+            .collect();
         for found in &scan.processes {
             let reach = self.members.reach(found.process.id.pid);
-            self.roster.take_up(found, &mut self.attachments, &mut self.kernel, reach);
+            self.roster
+                .take_up(found, &mut self.attachments, &mut self.kernel, reach);
         }
         self.roster.end_all_but(&alive);
     }
@@ -385,13 +402,17 @@ impl Session {
     fn snapshot(&mut self) -> Result<Snapshot> {
         self.take_in_events();
         let gone = self.members.take_ended();
-        let drained = self.kernel.drain().context("cannot read the counts from the kernel")?;
+        let drained = self
+            .kernel
+            .drain()
+            .context("cannot read the counts from the kernel")?;
         // The forks of all processes that have counts are among the events by now.
         self.take_in_events();
         let members = &self.members;
         let (rows, calls) = rows::rows(drained.frames, |pid| members.contains(pid));
         let (processes, ended) =
-            self.roster.close_interval(&calls, &drained.processes, &self.attachments);
+            self.roster
+                .close_interval(&calls, &drained.processes, &self.attachments);
         for pid in &ended {
             self.attachments.release(*pid);
         }

@@ -62,7 +62,10 @@ impl Roster {
             calls: 0,
             ended: false,
         };
-        let listed = Listed { id: process.id, status };
+        let listed = Listed {
+            id: process.id,
+            status,
+        };
         let entry = self.listed.entry(process.id.pid).insert_entry(listed);
         &entry.into_mut().status.coverage
     }
@@ -103,8 +106,11 @@ impl Roster {
         attachments: &Attachments,
     ) -> (Vec<ProcessStatus>, Vec<u32>) {
         let mut ended = Vec::new();
-        let mut processes: Vec<ProcessStatus> =
-            self.listed.values().map(|listed| listed.status.clone()).collect();
+        let mut processes: Vec<ProcessStatus> = self
+            .listed
+            .values()
+            .map(|listed| listed.status.clone())
+            .collect();
         for (pid, seen) in seen {
             if !self.listed.contains_key(pid) && calls.contains_key(pid) {
                 processes.push(came_and_went(*pid, seen, attachments));
@@ -126,12 +132,17 @@ impl Roster {
 }
 
 fn version(file: &File) -> Option<Arc<str>> {
-    file.interpreter.version.as_ref().map(|version| version.to_string().into())
+    file.interpreter
+        .version
+        .as_ref()
+        .map(|version| version.to_string().into())
 }
 
 fn came_and_went(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus {
     let file = attachments.file(seen.site);
-    let path = file.map(|file| Text::from(file.path.as_path())).unwrap_or_default();
+    let path = file
+        .map(|file| Text::from(file.path.as_path()))
+        .unwrap_or_default();
     ProcessStatus {
         pid,
         comm: seen.comm.clone(),

@@ -52,7 +52,13 @@ mod tests {
             filename: Text::from(format!("/srv/{text}.py").as_str()),
             function: Text::from("f"),
         };
-        Frame { pid, line, text, names, calls }
+        Frame {
+            pid,
+            line,
+            text,
+            names,
+            calls,
+        }
     }
 
     #[test]
@@ -67,8 +73,19 @@ mod tests {
             frame(9, 1, 2, 19),
         ];
         let (rows, calls) = rows(frames, |pid| pid != 9);
-        let seen: Vec<_> = rows.iter().map(|row| (row.pid, row.line, row.calls)).collect();
-        assert_eq!(seen, [(7, Some(2), 5), (8, Some(2), 10), (8, Some(3), 11), (8, None, 30)]);
+        let seen: Vec<_> = rows
+            .iter()
+            .map(|row| (row.pid, row.line, row.calls))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (7, Some(2), 5),
+                (8, Some(2), 10),
+                (8, Some(3), 11),
+                (8, None, 30)
+            ]
+        );
         assert_eq!(calls, HashMap::from([(7, 5), (8, 51)]));
     }
 }
