@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Result, bail};
 
+use crate::os_error::describe;
+
 /// The inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
@@ -13,11 +15,14 @@ const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 pub(super) fn check() -> Result<()> {
     match fs::metadata("/proc/self/ns/pid") {
         Ok(namespace) if namespace.ino() != INITIAL_PID_NAMESPACE => bail!(
-            "pytop runs in a pid namespace of its own, where the kernel's process ids mean \
-             nothing: run it on the host, or in a container with the host's pid namespace \
-             (docker run --pid=host)"
+            "cannot count from within a pid namespace: the process ids that the kernel tells mean \
+             nothing there; run pytop on the host, or in a container that shares the host's \
+             (docker run --privileged --pid=host)"
         ),
         Ok(_) => Ok(()),
-        Err(error) => bail!("cannot read /proc/self/ns/pid: {error}; pytop needs /proc mounted"),
+        Err(error) => bail!(
+            "cannot read /proc/self/ns/pid: {}; pytop needs the proc file system on /proc",
+            describe(&error)
+        ),
     }
 }
