@@ -67,7 +67,7 @@ pub(super) struct Place {
 /// Divides a line. Wider lines have more columns; none changes its place from one interval to the
 /// next.
 pub(super) fn places(width: u16) -> Vec<Place> {
-    let calls = if width < 100 { 9 } else { 13 };
+    let calls = if width < 100 { 9 } else { 11 };
     let mut columns = vec![
         (Column::Pid, 7),
         (Column::Filename, 0),
@@ -76,7 +76,7 @@ pub(super) fn places(width: u16) -> Vec<Place> {
         (Column::Calls, calls),
     ];
     if width >= 96 {
-        columns.push((Column::Total, if width < 120 { 11 } else { 15 }));
+        columns.push((Column::Total, if width < 160 { 13 } else { 17 }));
     }
     if width >= 72 {
         columns.push((Column::Share, 6));

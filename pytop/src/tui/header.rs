@@ -94,17 +94,32 @@ fn draw_rates(app: &App, area: Rect, buffer: &mut Buffer) {
         .map_or(0.0, |snapshot| snapshot.calls_per_second());
     let totals = &recorded.totals;
     let peak = totals.rates().fold(0.0_f32, f32::max);
-    let lines = [
-        Line::from(vec![
-            Span::styled(number::rate(rate), theme.strong),
-            Span::raw(" calls/s"),
-        ]),
-        Line::styled(format!("{} peak", number::rate(peak.into())), theme.dim),
-        Line::styled(
-            format!("{} in total", number::grouped(totals.calls())),
-            theme.dim,
-        ),
+    let numbers = [
+        number::rate(rate),
+        number::rate(peak.into()),
+        number::grouped(totals.calls()),
     ];
+    let shown = usize::from(area.height).min(numbers.len());
+    let digits = numbers
+        .iter()
+        .take(shown)
+        .map(String::len)
+        .max()
+        .unwrap_or_default();
+    let words = [" calls/s", " at most", " in total"];
+    let styles = [theme.strong, theme.dim, theme.dim];
+    let lines: Vec<Line<'_>> = numbers
+        .iter()
+        .zip(words)
+        .zip(styles)
+        .take(shown)
+        .map(|((number, word), style)| {
+            Line::from(vec![
+                Span::styled(format!("{number:>digits$}"), style),
+                Span::styled(word, theme.dim),
+            ])
+        })
+        .collect();
     for (row, line) in area.rows().zip(&lines) {
         buffer.set_line(row.x, row.y, line, row.width);
     }
