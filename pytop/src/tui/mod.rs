@@ -52,7 +52,7 @@ use ratatui::layout::Size;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender};
 
-use self::action::{Action, Effects};
+use self::action::{Action, Demand, Effects};
 use self::app::App;
 use self::terminal::Terminal;
 pub use self::theme::{Colors, is_utf8_locale};
@@ -216,15 +216,12 @@ async fn show(
                 Wake::TerminalIsGone => Effects::QUIT,
             };
             changed |= effects.draw;
-            outbox.extend(effects.command);
-            if effects.quit {
-                return Ok(());
-            }
-            if effects.suspend {
-                terminal.suspend().context("cannot suspend")?;
-            }
-            if effects.clear {
-                terminal.clear().context("cannot draw on the terminal")?;
+            match effects.demand {
+                None => {}
+                Some(Demand::Clear) => terminal.clear().context("cannot draw on the terminal")?,
+                Some(Demand::Suspend) => terminal.suspend().context("cannot suspend")?,
+                Some(Demand::Send(command)) => outbox.push_back(command),
+                Some(Demand::Quit) => return Ok(()),
             }
             // A key held down or a wheel turned fast is drawn once, not once an event.
             if let Some(Some(Ok(event))) = events.next().now_or_never() {

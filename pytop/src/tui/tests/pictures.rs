@@ -69,7 +69,7 @@ fn interval_while_it_is_typed() {
     let mut screen = Screen::busy(80, 24);
     screen.press("d0.01");
     screen.key(KeyCode::Enter);
-    assert_snapshot!(screen.text().lines().last().unwrap(), @"Interval in seconds: 0.01                              must be from 0.1 to 3600");
+    assert_snapshot!(screen.text().lines().last().unwrap(), @"Interval in seconds: 0.01                               must be from 0.1 to 3600");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Colours, and what stands in for them.
 
+use std::fmt::Write as _;
+
 use crossterm::event::KeyCode;
 use insta::assert_snapshot;
 use ratatui::style::{Color, Modifier, Style};
@@ -41,13 +43,10 @@ fn runs(screen: &Screen) -> String {
                 && style.bg == Some(Color::Reset)
                 && style.add_modifier.is_empty();
             if !plain {
-                text += &format!(
-                    "{y:2} {x:2} {:40} {:?} on {:?} {:?}\n",
-                    format!("[{}]", run.trim_end()),
-                    style.fg.unwrap_or_default(),
-                    style.bg.unwrap_or_default(),
-                    style.add_modifier
-                );
+                let run = format!("[{}]", run.trim_end());
+                let (fg, bg) = (style.fg.unwrap_or_default(), style.bg.unwrap_or_default());
+                let modifiers = style.add_modifier;
+                writeln!(text, "{y:2} {x:2} {run:40} {fg:?} on {bg:?} {modifiers:?}").unwrap();
             }
         }
     }
