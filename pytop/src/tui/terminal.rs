@@ -15,7 +15,7 @@ use crossterm::terminal::{
 };
 use crossterm::{Command, cursor, execute};
 use nix::sys::signal::{Signal, raise};
-use ratatui::backend::CrosstermBackend;
+use ratatui::backend::{Backend as _, CrosstermBackend};
 use ratatui::layout::Size;
 
 use super::app::App;
@@ -58,7 +58,12 @@ impl Terminal {
 
     /// Forgets what is on the terminal, so that the next frame is drawn in full.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.inner.clear()
+        // Not `ratatui::Terminal::clear`, which asks the terminal where the cursor is and waits
+        // for the answer, which the stream of events may take for itself.
+        self.inner.backend_mut().clear()?;
+        // Of the two frames that are compared, one is blank already; this blanks the other.
+        self.inner.swap_buffers();
+        Ok(())
     }
 
     /// Gives the terminal back and stops the process, as Ctrl-Z does to others, until it is

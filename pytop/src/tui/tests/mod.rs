@@ -1,1 +1,6 @@
+//! The screen, as it is seen and as it behaves.
 
+mod behaviour;
+mod fixture;
+mod pictures;
+mod styles;
