@@ -50,9 +50,16 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let (output, captured) = output(&cli, interactive)?;
     let scope = scope(&cli);
     let target = if !cli.command.is_empty() {
-        Target::Command { words: cli.command.clone(), children: cli.children, output }
+        Target::Command {
+            words: cli.command.clone(),
+            children: cli.children,
+            output,
+        }
     } else if !cli.pids.is_empty() {
-        Target::Processes { pids: cli.pids.clone(), children: cli.children }
+        Target::Processes {
+            pids: cli.pids.clone(),
+            children: cli.children,
+        }
     } else {
         Target::Machine
     };
@@ -102,11 +109,17 @@ fn output(cli: &Cli, interactive: bool) -> Result<(Output, Option<File>)> {
 
 fn scope(cli: &Cli) -> Scope {
     if !cli.command.is_empty() {
-        let words: Vec<_> =
-            cli.command.iter().map(|word| visible(word.as_encoded_bytes()).into_owned()).collect();
+        let words: Vec<_> = cli
+            .command
+            .iter()
+            .map(|word| visible(word.as_encoded_bytes()).into_owned())
+            .collect();
         Scope::Command(words.join(" "))
     } else if !cli.pids.is_empty() {
-        Scope::Processes { pids: cli.pids.clone(), children: cli.children }
+        Scope::Processes {
+            pids: cli.pids.clone(),
+            children: cli.children,
+        }
     } else {
         Scope::Machine
     }
@@ -124,7 +137,9 @@ fn screen(
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         // Whatever keeps the session from starting is told on an ordinary terminal.
-        let Some(first) = updates.recv().await else { return Ok(()) };
+        let Some(first) = updates.recv().await else {
+            return Ok(());
+        };
         let (sender, received) = channel(WAITING_UPDATES);
         tokio::spawn(async move {
             let mut next = Some(first);
@@ -152,8 +167,13 @@ fn print(cli: &Cli, mut updates: Receiver<Update>, commands: Sender<Command>) ->
     let mut totals = Totals::default();
     while let Some(update) = updates.blocking_recv() {
         match update {
-            Update::Counting { processes, interpreters } => {
-                say(&format!("counting {processes} processes ({interpreters} interpreters)"));
+            Update::Counting {
+                processes,
+                interpreters,
+            } => {
+                say(&format!(
+                    "counting {processes} processes ({interpreters} interpreters)"
+                ));
             }
             Update::Notice(text) => say(&text),
             Update::Snapshot(snapshot) => {
@@ -173,7 +193,9 @@ fn print(cli: &Cli, mut updates: Receiver<Update>, commands: Sender<Command>) ->
 }
 
 fn join(session: JoinHandle<Result<Ending>>) -> Result<Ending> {
-    session.join().unwrap_or_else(|_| Err(anyhow!("counting has failed; this is a bug of pytop")))
+    session
+        .join()
+        .unwrap_or_else(|_| Err(anyhow!("counting has failed; this is a bug of pytop")))
 }
 
 /// Shows the end of what a command printed while the screen was there.
