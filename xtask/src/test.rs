@@ -33,11 +33,7 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self) -> Result<()> {
         ask_early()?;
-        Pythons {
-            mirror: self.mirror,
-            ..Pythons::default()
-        }
-        .fetch()?;
+        Pythons::default().fetch()?;
         let live_tests = build_live_tests()?;
 
         let mut runs = vec![
