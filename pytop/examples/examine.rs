@@ -69,8 +69,11 @@ fn print(path: &Path, result: &Result<Option<Interpreter>, ExamineError>, time: 
                 ),
             }
             if let Some(id) = &interpreter.build_id {
-                let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-                println!("    build id {id}");
+                print!("    build id ");
+                for byte in id {
+                    print!("{byte:02x}");
+                }
+                println!();
             }
             match &interpreter.entry {
                 Ok(sites) => sites.iter().for_each(|site| println!("    {site:x?}")),

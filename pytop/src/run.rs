@@ -36,12 +36,40 @@ impl Failure {
     /// Tells the user, and returns the exit status.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        say(&format!("{:#}", self.0));
+        say(&message(&self.0));
         match self.0.downcast_ref::<LaunchError>() {
             Some(error) => error.exit_code().into(),
             None => ExitCode::FAILURE,
         }
     }
+}
+
+/// The error and its causes, without those that it has told already, and without the numbers that
+/// the standard library adds to the kernel's answers.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain() {
+        let text = without_number(&cause.to_string());
+        if message.is_empty() {
+            message = text;
+        } else if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+    }
+    message
+}
+
+/// Takes out each ` (os error 13)`.
+fn without_number(text: &str) -> String {
+    const NUMBER: &str = " (os error ";
+    let mut rest = text;
+    let mut plain = String::with_capacity(text.len());
+    while let Some((before, after)) = rest.split_once(NUMBER) {
+        plain.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, behind)| behind);
+    }
+    plain + rest
 }
 
 /// Does what the command line says.
@@ -212,4 +240,19 @@ fn replay(mut captured: File) {
 fn say(message: &str) {
     // There is nowhere to complain about a closed standard error.
     let _ = writeln!(io::stderr(), "pytop: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let refused = || io::Error::from_raw_os_error(13);
+        let told = anyhow!(refused()).context("cannot look: Permission denied; run as root");
+        assert_eq!(message(&told), "cannot look: Permission denied; run as root");
+        let untold = anyhow!(refused()).context("cannot look");
+        assert_eq!(message(&untold), "cannot look: Permission denied");
+        assert_eq!(without_number("a (os error 2) b (os error 3)"), "a b");
+    }
 }

@@ -32,7 +32,7 @@ const MAX_SEGMENTS: u16 = 512;
 /// More sections than this has no linked program.
 const MAX_SECTIONS: u16 = 8192;
 /// Largest table of section names, in bytes.
-const MAX_SECTION_NAMES: usize = 1 << 20;
+const MAX_SECTION_NAMES: u64 = 1 << 20;
 
 const PROGRAM_HEADERS: &str = "its program header table";
 const SECTION_HEADERS: &str = "its section header table";
@@ -151,7 +151,7 @@ impl<'f> Elf<'f> {
     pub(super) fn section_bytes(
         &self,
         section: &Section,
-        limit: usize,
+        limit: u64,
         part: &'static str,
     ) -> Result<Cow<'_, [u8]>, Fault> {
         if section.kind == elf::SHT_NOBITS {
@@ -179,7 +179,7 @@ impl<'f> Elf<'f> {
         &self,
         address: u64,
         size: u64,
-        limit: usize,
+        limit: u64,
         part: &'static str,
     ) -> Result<Cow<'_, [u8]>, Fault> {
         let Some(offset) = self.file_offset(address, size, |_| true) else {
@@ -331,8 +331,8 @@ fn table<'s, T>(
     if usize::from(entry_size) != size_of::<T>() {
         return Err(Fault::damaged(part, "has entries of a wrong size"));
     }
-    let size = usize::from(entry_size) * usize::from(count);
-    source.read(offset, size as u64, size, part)
+    let size = u64::from(entry_size) * u64::from(count);
+    source.read(offset, size, size, part)
 }
 
 fn entries<'b, T: object::Pod>(

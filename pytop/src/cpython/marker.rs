@@ -9,7 +9,7 @@ use pytop_common::marker::{Argument, MarkerSpec};
 use super::arguments::{self, Surroundings, Why};
 use super::elf::Elf;
 use super::notes::{Note, Notes};
-use super::symbols::{Dynamic, in_full_table};
+use super::symbols::{Dynamic, MAX_TABLE, in_full_table};
 use super::{Architecture, NotCountable, Site};
 use crate::model::Text;
 
@@ -193,7 +193,7 @@ fn symbol_address(elf: &Elf<'_>, dynamic: &Dynamic, name: &str) -> Result<u64, W
     if let Some(symbol) = dynamic.find(elf, name).map_err(|_| DAMAGED)? {
         return Ok(symbol.address);
     }
-    let mut found = in_full_table(elf, &[name])
+    let mut found = in_full_table(elf, &[name], MAX_TABLE)
         .map_err(|_| DAMAGED)?
         .into_iter()
         .map(|(_, symbol)| symbol.address);

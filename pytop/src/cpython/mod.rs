@@ -6,7 +6,7 @@
 //! An interpreter is recognised by what it defines, not by its name: programs that embed CPython
 //! have any name, while `python3` may be an empty shell around `libpython3.9.so.1.0`, and every
 //! extension module refers to the same symbols without defining them. Hundreds of files are no
-//! interpreter and are dismissed with some ten small reads each.
+//! interpreter and are dismissed with some five to ten small reads each.
 //!
 //! An interpreter can be counted by a *method*. There is one so far, the live marker:
 //!
@@ -46,11 +46,11 @@ pub use version::{Release, Version};
 
 use elf::Elf;
 use source::{Fault, ReadAt, Source};
-use symbols::{Dynamic, in_full_table};
+use symbols::{Dynamic, MAX_TABLE, MAX_UNKNOWN_TABLE, in_full_table};
 use version::Landmarks;
 
 /// A file that holds a CPython interpreter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interpreter {
     /// Which CPython; `None` when the file does not tell.
     pub version: Option<Version>,
@@ -139,15 +139,18 @@ fn examine_for(
     let dynamic = Dynamic::read(&elf)?;
     let exported = exported_landmarks(&elf, &dynamic)?;
     let notes = notes::read(&elf, marker::PROVIDER, marker::ENTRY);
-    let landmarks = match exported {
-        Some(landmarks) => landmarks,
-        // An interpreter whose symbols are hidden still has its notes, from 3.10 on the section
-        // of its runtime state, or the symbols in the full table.
-        None => match hidden_landmarks(&elf, &dynamic)? {
-            Some(landmarks) => landmarks,
-            None if !notes.found.is_empty() || has_runtime_section(&elf) => Landmarks::default(),
-            None => return Ok(None),
-        },
+    let landmarks = if let Some(landmarks) = exported {
+        landmarks
+    } else if !notes.found.is_empty() || has_runtime_section(&elf) {
+        // An interpreter whose symbols are hidden still has its notes, and from 3.10 on the section
+        // of its runtime state.
+        hidden_landmarks(&elf, MAX_TABLE)?.unwrap_or_default()
+    } else if may_hide_symbols(&elf, &dynamic)
+        && let Some(landmarks) = hidden_landmarks(&elf, MAX_UNKNOWN_TABLE)?
+    {
+        landmarks
+    } else {
+        return Ok(None);
     };
     let version = version::read(&elf, &dynamic, landmarks, path)?;
     let architecture = Architecture::of(&elf);
@@ -227,22 +230,23 @@ fn exported_landmarks(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Option<Landmar
     }))
 }
 
-/// The same in the table of all symbols. It can be large, and is only looked through where an
-/// interpreter can hide from the table of exported symbols: in a program, which exports nothing
-/// unless told to.
-fn hidden_landmarks(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Option<Landmarks>, Fault> {
-    let is_program = !elf.relocatable
+/// Whether an interpreter can hide in the file from the table of exported symbols: in a program,
+/// which exports nothing unless told to.
+fn may_hide_symbols(elf: &Elf<'_>, dynamic: &Dynamic) -> bool {
+    !elf.relocatable
+        || !dynamic.has_hash_table()
         || dynamic.is_program()
         || elf
             .segments
             .iter()
-            .any(|segment| segment.kind == constants::PT_INTERP);
-    if dynamic.has_hash_table() && !is_program {
-        return Ok(None);
-    }
+            .any(|segment| segment.kind == constants::PT_INTERP)
+}
+
+/// The same in the table of all symbols, if its names have no more than `limit` bytes.
+fn hidden_landmarks(elf: &Elf<'_>, limit: u64) -> Result<Option<Landmarks>, Fault> {
     let [first, second] = EVALUATORS;
     let names = [first, second, VERSION_FUNCTION, VERSION_CONSTANT];
-    let found = in_full_table(elf, &names)?;
+    let found = in_full_table(elf, &names, limit)?;
     let symbol = |wanted: usize, function: bool| {
         found
             .iter()
@@ -263,20 +267,4 @@ fn hidden_landmarks(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Option<Landmarks
 fn has_runtime_section(elf: &Elf<'_>) -> bool {
     elf.section(".PyRuntime")
         .is_some_and(|section| section.allocated && section.size > 0)
-}
-
-impl ExamineError {
-    fn new(path: &Path, fault: Fault) -> Self {
-        match fault {
-            Fault::Read(source) => Self::Read {
-                path: path.into(),
-                source,
-            },
-            Fault::Damaged { part, problem } => Self::Damaged {
-                path: path.into(),
-                part,
-                problem,
-            },
-        }
-    }
 }

@@ -83,7 +83,7 @@ impl<'f> Source<'f> {
         &self,
         offset: u64,
         size: u64,
-        limit: usize,
+        limit: u64,
         part: &'static str,
     ) -> Result<Cow<'_, [u8]>, Fault> {
         // The end is checked before memory is taken: sizes in a hostile file are any number.
@@ -91,7 +91,7 @@ impl<'f> Source<'f> {
         let Some(end) = end else {
             return Err(Fault::damaged(part, "lies beyond the end of the file"));
         };
-        let Some(size) = usize::try_from(size).ok().filter(|size| *size <= limit) else {
+        let (Ok(length), true) = (usize::try_from(size), size <= limit) else {
             return Err(Fault::damaged(part, "is larger than any that is real"));
         };
         if let (Ok(start), Ok(end)) = (usize::try_from(offset), usize::try_from(end))
@@ -99,8 +99,8 @@ impl<'f> Source<'f> {
         {
             return Ok(Cow::Borrowed(bytes));
         }
-        let mut bytes = vec![0; size];
-        if fill(self.file, &mut bytes, offset).map_err(Fault::Read)? < size {
+        let mut bytes = vec![0; length];
+        if fill(self.file, &mut bytes, offset).map_err(Fault::Read)? < length {
             return Err(Fault::damaged(part, "was cut off while it was read"));
         }
         Ok(Cow::Owned(bytes))

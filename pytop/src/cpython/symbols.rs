@@ -20,15 +20,20 @@ use super::elf::{Elf, by_class, u32_of};
 use super::source::Fault;
 
 /// Largest dynamic section that is read, in bytes: some thousand entries.
-const MAX_DYNAMIC: usize = 1 << 16;
+const MAX_DYNAMIC: u64 = 1 << 16;
 /// Longest chain of a hash table that is followed. A real one has a handful of symbols.
 const MAX_CHAIN: u64 = 4096;
-/// Largest tables of all symbols and of their names that are searched, in bytes.
-const MAX_TABLE: u64 = 64 << 20;
+/// Largest tables of all symbols and of their names that are searched in an interpreter, in bytes.
+pub(super) const MAX_TABLE: u64 = 64 << 20;
+/// Largest table of names that is searched in a file of which nothing is known yet, in bytes:
+/// some milliseconds.
+pub(super) const MAX_UNKNOWN_TABLE: u64 = 8 << 20;
 /// Bytes of a table that are in memory at once.
-const CHUNK: usize = 1 << 20;
+const CHUNK: u64 = 1 << 20;
 /// Longest symbol name that is looked for, in bytes.
-const MAX_NAME: usize = 255;
+const MAX_NAME: u64 = 255;
+/// More definitions of one name than this are not looked at.
+const MAX_DEFINITIONS: usize = 16;
 
 const DYNAMIC: &str = "its dynamic section";
 const HASH: &str = "its symbol hash table";
@@ -169,9 +174,9 @@ impl Dynamic {
         let (Some(symbols), Some(strings)) = (self.symbols, self.strings) else {
             return Ok(None);
         };
-        let size = by_class!(elf.is_64, symbol_size());
-        let address = symbols.saturating_add(u64::from(index) * size as u64);
-        let bytes = elf.read_at(address, size as u64, size, DYNAMIC_SYMBOLS)?;
+        let size = by_class!(elf.is_64, symbol_size()) as u64;
+        let address = symbols.saturating_add(u64::from(index) * size);
+        let bytes = elf.read_at(address, size, size, DYNAMIC_SYMBOLS)?;
         let Some((start, symbol)) = by_class!(elf.is_64, symbol(&bytes, elf.endian)) else {
             return Ok(None);
         };
@@ -187,8 +192,13 @@ impl Dynamic {
 }
 
 /// Every definition of these names in the table of all symbols, which a stripped file lacks; each
-/// with the index of its name. A name that is local to several object files has several.
-pub(super) fn in_full_table(elf: &Elf<'_>, names: &[&str]) -> Result<Vec<(usize, Symbol)>, Fault> {
+/// with the index of its name. A name that is local to several object files has several. Nothing
+/// is found where the table of names has more than `limit` bytes.
+pub(super) fn in_full_table(
+    elf: &Elf<'_>,
+    names: &[&str],
+    limit: u64,
+) -> Result<Vec<(usize, Symbol)>, Fault> {
     let Some(table) = elf.sections.iter().find(|s| s.kind == elf::SHT_SYMTAB) else {
         return Ok(Vec::new());
     };
@@ -196,7 +206,7 @@ pub(super) fn in_full_table(elf: &Elf<'_>, names: &[&str]) -> Result<Vec<(usize,
     let Some(strings) = elf.sections.get(index) else {
         return Err(Fault::damaged(SYMBOLS, "has no table of names"));
     };
-    if table.size > MAX_TABLE || strings.size > MAX_TABLE {
+    if table.size > MAX_TABLE || strings.size > limit {
         return Ok(Vec::new());
     }
     // Names are fewer bytes than symbols and can be searched as text: usually none is there.
@@ -205,19 +215,19 @@ pub(super) fn in_full_table(elf: &Elf<'_>, names: &[&str]) -> Result<Vec<(usize,
         return Ok(Vec::new());
     }
     let size = by_class!(elf.is_64, symbol_size());
-    let step = CHUNK / size * size;
+    let step = CHUNK / size as u64 * size as u64;
     let mut found = Vec::new();
     let mut offset = table.offset;
     let end = table.offset.saturating_add(table.size);
     while offset < end {
-        let length = (end - offset).min(step as u64);
+        let length = (end - offset).min(step);
         let bytes = elf.source.read(offset, length, step, SYMBOLS)?;
         for bytes in bytes.chunks_exact(size) {
             if let Some((start, symbol)) = by_class!(elf.is_64, symbol(bytes, elf.endian))
                 && let Some((_, name)) = starts.iter().find(|(offset, _)| *offset == start)
             {
                 found.push((*name, symbol));
-                if found.len() > MAX_NAME {
+                if found.len() > MAX_DEFINITIONS * names.len() {
                     return Err(Fault::damaged(SYMBOLS, "repeats a name without end"));
                 }
             }
@@ -240,11 +250,11 @@ fn name_offsets(
         return Ok(Vec::new());
     };
     // Chunks overlap by a name and its two NULs, so that none is cut.
-    let overlap = (MAX_NAME + 2) as u64;
+    let overlap = MAX_NAME + 2;
     let mut offsets = Vec::new();
     let mut position = 0;
     while position < size {
-        let length = (size - position).min(CHUNK as u64);
+        let length = (size - position).min(CHUNK);
         let offset = table.saturating_add(position);
         let bytes = elf.source.read(offset, length, CHUNK, SYMBOLS)?;
         for found in pattern.find_iter(&bytes) {
@@ -256,7 +266,7 @@ fn name_offsets(
             let start = u32::try_from(position + found.start() as u64 + 1);
             if let (Some(name), Ok(start)) = (name, start)
                 && !offsets.contains(&(start, name))
-                && offsets.len() < MAX_NAME
+                && offsets.len() < MAX_DEFINITIONS
             {
                 offsets.push((start, name));
             }
@@ -307,8 +317,12 @@ fn symbol<H: FileHeader<Endian = Endianness>>(
     if symbol.st_shndx(endian) == elf::SHN_UNDEF {
         return None;
     }
-    let is_function = matches!(symbol.st_type(), SymbolType(kind) if kind == elf::STT_FUNC.0
-        || kind == elf::STT_GNU_IFUNC.0);
+    let is_function = match symbol.st_type() {
+        elf::STT_FUNC | elf::STT_GNU_IFUNC => true,
+        elf::STT_OBJECT | elf::STT_NOTYPE | elf::STT_COMMON => false,
+        // Names of sections and source files, and offsets into thread-local storage.
+        SymbolType(_) => return None,
+    };
     let found = Symbol {
         address: symbol.st_value(endian).into(),
         size: symbol.st_size(endian).into(),

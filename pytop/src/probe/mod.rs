@@ -6,6 +6,7 @@
 mod counts;
 mod kernel;
 pub mod launch;
+mod process_end;
 pub mod sideband;
 mod syscall;
 mod texts;
@@ -13,6 +14,6 @@ mod uprobe;
 
 pub use counts::{Drained, Frame, Losses, Seen};
 pub use kernel::{Kernel, LoadError, Program, SiteId};
-pub use syscall::open_process;
+pub use process_end::ProcessEnd;
 pub use texts::Names;
 pub use uprobe::{AttachError, Probe, Target, detach};

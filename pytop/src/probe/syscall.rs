@@ -112,7 +112,7 @@ pub(super) fn take_all<K: Pod, V: Pod>(
 }
 
 /// A descriptor that becomes readable when the process has ended.
-pub fn open_process(pid: u32) -> io::Result<OwnedFd> {
+pub(super) fn open_process(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: the call takes integers only.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
 }

@@ -237,7 +237,7 @@ impl Session {
         let ending = loop {
             let wake = tokio::select! {
                 biased;
-                signal = any(&mut signals) => { signal; Wake::Signal }
+                () = any(&mut signals) => Wake::Signal,
                 event = next_event(&mut self.running) => Wake::Command(event),
                 () = ready(&mut self.sideband) => Wake::Events,
                 () = scope::all_ended(&ends, named) => Wake::ProcessesEnded,

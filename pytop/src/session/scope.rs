@@ -1,10 +1,6 @@
 //! Which processes a run is about.
 
-use std::os::fd::OwnedFd;
-
 use anyhow::{Context as _, Result, bail};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::Target;
 use super::attachments::{Attachments, Reach};
@@ -14,7 +10,7 @@ use crate::cpython::Interpreter;
 use crate::discover::{Finder, LookError, ProcRoot, ProcessEvent};
 use crate::model::Coverage;
 use crate::probe::launch::Stage;
-use crate::probe::{Kernel, open_process};
+use crate::probe::{Kernel, ProcessEnd};
 
 /// The processes that a run is about.
 pub(super) struct Members {
@@ -28,11 +24,7 @@ pub(super) struct Members {
 impl Members {
     pub(super) fn new(target: &Target) -> Result<Self> {
         Ok(match target {
-            Target::Machine => Self {
-                family: None,
-                descendants: true,
-                named: Vec::new(),
-            },
+            Target::Machine => Self { family: None, descendants: true, named: Vec::new() },
             Target::Processes { pids, children } => Self {
                 family: Some(Family::new(
                     pids.iter().copied(),
@@ -66,13 +58,9 @@ impl Members {
     }
 
     pub(super) fn on_event(&mut self, event: &ProcessEvent) {
-        let Some(family) = &mut self.family else {
-            return;
-        };
+        let Some(family) = &mut self.family else { return };
         match *event {
-            ProcessEvent::Fork { parent, child } if self.descendants => {
-                family.forked(parent, child)
-            }
+            ProcessEvent::Fork { parent, child } if self.descendants => family.forked(parent, child),
             ProcessEvent::Exit { pid } => family.exited(pid),
             _ => {}
         }
@@ -80,10 +68,7 @@ impl Members {
 
     /// Processes that have ended and whose last counts the next drain brings.
     pub(super) fn take_ended(&mut self) -> Vec<u32> {
-        self.family
-            .as_mut()
-            .map(Family::take_ended)
-            .unwrap_or_default()
+        self.family.as_mut().map(Family::take_ended).unwrap_or_default()
     }
 
     /// Their last counts have been drained.
@@ -94,16 +79,12 @@ impl Members {
     }
 
     pub(super) fn contains(&self, pid: u32) -> bool {
-        self.family
-            .as_ref()
-            .is_none_or(|family| family.contains(pid))
+        self.family.as_ref().is_none_or(|family| family.contains(pid))
     }
 
     /// The members, unless they are all processes of the machine.
     pub(super) fn pids(&self) -> Option<Vec<u32>> {
-        self.family
-            .as_ref()
-            .map(|family| family.members().collect())
+        self.family.as_ref().map(|family| family.members().collect())
     }
 
     pub(super) fn with_descendants(&self) -> bool {
@@ -113,11 +94,7 @@ impl Members {
     /// Which processes a probe for this one has to reach. A child runs before a probe of its own
     /// could be placed, so where descendants are counted, everyone is reached.
     pub(super) fn reach(&self, pid: u32) -> Reach {
-        if self.descendants {
-            Reach::Everyone
-        } else {
-            Reach::Process(pid)
-        }
+        if self.descendants { Reach::Everyone } else { Reach::Process(pid) }
     }
 
     /// Takes up the processes that were named. One that cannot be counted is an error, because
@@ -140,10 +117,7 @@ impl Members {
             if let Coverage::NotCounted(reason) = coverage
                 && !self.descendants
             {
-                bail!(
-                    "process {pid} ({}) cannot be counted: {reason}",
-                    found.process.exe
-                );
+                bail!("process {pid} ({}) cannot be counted: {reason}", found.process.exe);
             }
         }
         for pid in self.pids().unwrap_or_default() {
@@ -156,27 +130,20 @@ impl Members {
         Ok(())
     }
 
-    /// Descriptors that tell the ends of the named processes.
-    pub(super) fn ends(&self) -> Result<Vec<AsyncFd<OwnedFd>>> {
-        let end = |pid: &u32| match open_process(*pid) {
-            Ok(process) => AsyncFd::with_interest(process, Interest::READABLE)
-                .map(Some)
-                .with_context(|| format!("cannot watch process {pid}")),
-            // It has ended since it was looked at.
-            Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot watch process {pid}")),
-        };
-        self.named
-            .iter()
-            .filter_map(|pid| end(pid).transpose())
-            .collect()
+    /// The named processes, whose ends can be awaited. Those that have ended already are left out.
+    pub(super) fn ends(&self) -> Result<Vec<ProcessEnd>> {
+        let ends = self.named.iter().filter_map(|pid| {
+            let end = ProcessEnd::of(*pid).transpose()?;
+            Some(end.with_context(|| format!("cannot watch process {pid}")))
+        });
+        ends.collect()
     }
 }
 
 /// Waits until all of the named processes have ended; for ever when none were named.
-pub(super) async fn all_ended(ends: &[AsyncFd<OwnedFd>], named: bool) {
+pub(super) async fn all_ended(ends: &[ProcessEnd], named: bool) {
     for end in ends {
-        if end.readable().await.is_err() {
+        if end.wait().await.is_err() {
             return std::future::pending().await;
         }
     }
@@ -189,8 +156,5 @@ pub(super) async fn all_ended(ends: &[AsyncFd<OwnedFd>], named: bool) {
 fn parents() -> Result<Vec<(u32, u32)>> {
     let root = ProcRoot::host().context("cannot open /proc")?;
     let pids = root.pids().context("cannot list the processes in /proc")?;
-    Ok(pids
-        .into_iter()
-        .filter_map(|pid| Some((pid, root.stat(pid).ok()?.parent)))
-        .collect())
+    Ok(pids.into_iter().filter_map(|pid| Some((pid, root.stat(pid).ok()?.parent))).collect())
 }

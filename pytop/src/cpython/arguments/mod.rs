@@ -8,7 +8,7 @@
 //!
 //! Before the `@` stands the size in bytes, negative for a signed value, with an `f` behind it for
 //! a floating point value; after it stands an operand as the assembler of the architecture writes
-//! it. `SystemTap`'s wiki ("UserSpaceProbeImplementation") has the grammar, libbpf's `src/usdt.c`
+//! it. `SystemTap`'s wiki (`UserSpaceProbeImplementation`) has the grammar, libbpf's `src/usdt.c`
 //! and bcc's `src/cc/usdt/usdt_args.cc` two readings of it.
 
 mod aarch64;
