@@ -250,7 +250,10 @@ mod tests {
     fn a_cause_is_told_once() {
         let refused = || io::Error::from_raw_os_error(13);
         let told = anyhow!(refused()).context("cannot look: Permission denied; run as root");
-        assert_eq!(message(&told), "cannot look: Permission denied; run as root");
+        assert_eq!(
+            message(&told),
+            "cannot look: Permission denied; run as root"
+        );
         let untold = anyhow!(refused()).context("cannot look");
         assert_eq!(message(&untold), "cannot look: Permission denied");
         assert_eq!(without_number("a (os error 2) b (os error 3)"), "a b");

@@ -162,9 +162,7 @@ impl<I: PartialEq> Files<I> {
                 let kept = FileStat::of(&file.file).is_ok_and(|stat| stat.links > 0);
                 unused <= if kept { KEPT_SCANS } else { 1 }
             }
-            Verdict::Other | Verdict::Unknown(_) => {
-                scan.saturating_sub(entry.used) <= KEPT_SCANS
-            }
+            Verdict::Other | Verdict::Unknown(_) => scan.saturating_sub(entry.used) <= KEPT_SCANS,
         });
         if self.entries.len() > MOST_VERDICTS {
             self.entries
@@ -292,18 +290,20 @@ impl<I: PartialEq> Files<I> {
 
     /// The record of the inode below, if it is known under another device already.
     fn same_inode(&self, stat: &FileStat, on_overlay: bool) -> Option<Arc<InterpreterFile<I>>> {
-        self.entries.values().find_map(|entry| match &entry.verdict {
-            Verdict::CPython(file)
-                if (on_overlay || file.on_overlay)
-                    && file.id.inode == stat.inode
-                    && file.id.size == stat.size
-                    && file.id.modified == stat.modified
-                    && entry.stat.changed == stat.changed =>
-            {
-                Some(Arc::clone(file))
-            }
-            _ => None,
-        })
+        self.entries
+            .values()
+            .find_map(|entry| match &entry.verdict {
+                Verdict::CPython(file)
+                    if (on_overlay || file.on_overlay)
+                        && file.id.inode == stat.inode
+                        && file.id.size == stat.size
+                        && file.id.modified == stat.modified
+                        && entry.stat.changed == stat.changed =>
+                {
+                    Some(Arc::clone(file))
+                }
+                _ => None,
+            })
     }
 
     /// Drops the record of a file that was written to in place, unless its facts are the same.

@@ -47,12 +47,13 @@ pub(super) struct Users(HashMap<u32, Arc<str>>);
 
 impl Users {
     fn name(&mut self, user: u32) -> Arc<str> {
-        let name = self.0.entry(user).or_insert_with(|| {
-            match User::from_uid(Uid::from_raw(user)) {
-                Ok(Some(user)) => visible(user.name.as_bytes()).into(),
-                Ok(None) | Err(_) => user.to_string().into(),
-            }
-        });
+        let name =
+            self.0
+                .entry(user)
+                .or_insert_with(|| match User::from_uid(Uid::from_raw(user)) {
+                    Ok(Some(user)) => visible(user.name.as_bytes()).into(),
+                    Ok(None) | Err(_) => user.to_string().into(),
+                });
         Arc::clone(name)
     }
 }

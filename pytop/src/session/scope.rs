@@ -24,7 +24,11 @@ pub(super) struct Members {
 impl Members {
     pub(super) fn new(target: &Target) -> Result<Self> {
         Ok(match target {
-            Target::Machine => Self { family: None, descendants: true, named: Vec::new() },
+            Target::Machine => Self {
+                family: None,
+                descendants: true,
+                named: Vec::new(),
+            },
             Target::Processes { pids, children } => Self {
                 family: Some(Family::new(
                     pids.iter().copied(),
@@ -58,9 +62,13 @@ impl Members {
     }
 
     pub(super) fn on_event(&mut self, event: &ProcessEvent) {
-        let Some(family) = &mut self.family else { return };
+        let Some(family) = &mut self.family else {
+            return;
+        };
         match *event {
-            ProcessEvent::Fork { parent, child } if self.descendants => family.forked(parent, child),
+            ProcessEvent::Fork { parent, child } if self.descendants => {
+                family.forked(parent, child)
+            }
             ProcessEvent::Exit { pid } => family.exited(pid),
             _ => {}
         }
@@ -68,7 +76,10 @@ impl Members {
 
     /// Processes that have ended and whose last counts the next drain brings.
     pub(super) fn take_ended(&mut self) -> Vec<u32> {
-        self.family.as_mut().map(Family::take_ended).unwrap_or_default()
+        self.family
+            .as_mut()
+            .map(Family::take_ended)
+            .unwrap_or_default()
     }
 
     /// Their last counts have been drained.
@@ -79,12 +90,16 @@ impl Members {
     }
 
     pub(super) fn contains(&self, pid: u32) -> bool {
-        self.family.as_ref().is_none_or(|family| family.contains(pid))
+        self.family
+            .as_ref()
+            .is_none_or(|family| family.contains(pid))
     }
 
     /// The members, unless they are all processes of the machine.
     pub(super) fn pids(&self) -> Option<Vec<u32>> {
-        self.family.as_ref().map(|family| family.members().collect())
+        self.family
+            .as_ref()
+            .map(|family| family.members().collect())
     }
 
     pub(super) fn with_descendants(&self) -> bool {
@@ -94,7 +109,11 @@ impl Members {
     /// Which processes a probe for this one has to reach. A child runs before a probe of its own
     /// could be placed, so where descendants are counted, everyone is reached.
     pub(super) fn reach(&self, pid: u32) -> Reach {
-        if self.descendants { Reach::Everyone } else { Reach::Process(pid) }
+        if self.descendants {
+            Reach::Everyone
+        } else {
+            Reach::Process(pid)
+        }
     }
 
     /// Takes up the processes that were named. One that cannot be counted is an error, because
@@ -117,7 +136,10 @@ impl Members {
             if let Coverage::NotCounted(reason) = coverage
                 && !self.descendants
             {
-                bail!("process {pid} ({}) cannot be counted: {reason}", found.process.exe);
+                bail!(
+                    "process {pid} ({}) cannot be counted: {reason}",
+                    found.process.exe
+                );
             }
         }
         for pid in self.pids().unwrap_or_default() {
@@ -156,5 +178,8 @@ pub(super) async fn all_ended(ends: &[ProcessEnd], named: bool) {
 fn parents() -> Result<Vec<(u32, u32)>> {
     let root = ProcRoot::host().context("cannot open /proc")?;
     let pids = root.pids().context("cannot list the processes in /proc")?;
-    Ok(pids.into_iter().filter_map(|pid| Some((pid, root.stat(pid).ok()?.parent))).collect())
+    Ok(pids
+        .into_iter()
+        .filter_map(|pid| Some((pid, root.stat(pid).ok()?.parent)))
+        .collect())
 }

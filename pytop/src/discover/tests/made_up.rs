@@ -112,7 +112,8 @@ impl Machine {
     }
 
     fn stat(&self, pid: u32, comm: &[u8], state: char, threads: u32, start_time: u64) {
-        let rest = format!(") {state} 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 {start_time} 0\n");
+        let rest =
+            format!(") {state} 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 {start_time} 0\n");
         let text = [format!("{pid} (").as_bytes(), comm, rest.as_bytes()].concat();
         fs::write(self.proc().join(pid.to_string()).join("stat"), text).expect("written");
     }
@@ -212,7 +213,10 @@ fn a_deleted_executable_is_told_by_its_old_path() {
     let mut shown = python.clone().into_os_string().into_vec();
     shown.extend_from_slice(b" (deleted)");
     // Where a dangling link leads in the kernel's tree, `map_files` still has the file.
-    link(Path::new(std::ffi::OsStr::from_bytes(&shown)), &folder.join("link"));
+    link(
+        Path::new(std::ffi::OsStr::from_bytes(&shown)),
+        &folder.join("link"),
+    );
     let (text, deleted) = {
         let root = ProcRoot::open(&machine.proc()).expect("a folder");
         fs::rename(folder.join("link"), folder.join("exe")).expect("renamed");
@@ -242,7 +246,11 @@ fn only_regular_files_are_opened() {
     let pipe = machine.folder.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     // Opening this would wait for a writer, for ever.
-    machine.process(7, &[&shell, &pipe, Path::new("/dev/null")], Access::MapFiles);
+    machine.process(
+        7,
+        &[&shell, &pipe, Path::new("/dev/null")],
+        Access::MapFiles,
+    );
     let (mut finder, examined) = machine.finder();
     assert!(finder.scan().expect("a tree").processes.is_empty());
     assert_eq!(examined.load(Ordering::Relaxed), 1);
@@ -371,7 +379,10 @@ fn a_file_that_is_written_to_is_examined_again() {
     assert_eq!(version(&before.processes[0]), "8");
     // A new time of modification, and nothing else: the record stays what it was.
     let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
-    let file = fs::File::options().write(true).open(&python).expect("a file");
+    let file = fs::File::options()
+        .write(true)
+        .open(&python)
+        .expect("a file");
     file.set_modified(later).expect("touched");
     let touched = finder.scan().expect("a tree");
     assert_eq!(examined.load(Ordering::Relaxed), 3);
@@ -426,10 +437,22 @@ fn a_process_that_cannot_be_counted_says_why() {
     let (mut finder, _) = machine.finder();
     let mut error = |pid| finder.look_at(pid).expect_err("not CPython");
     let shown = error(7).to_string();
-    assert!(shown.contains("process 7 (") && shown.contains("sh\\x1b[31m)"), "{shown}");
+    assert!(
+        shown.contains("process 7 (") && shown.contains("sh\\x1b[31m)"),
+        "{shown}"
+    );
     let shown = error(8).to_string();
-    assert!(shown.contains("damaged: section headers beyond the end"), "{shown}");
-    assert!(matches!(error(9), LookError::Thread { thread: 9, process: 3 }));
+    assert!(
+        shown.contains("damaged: section headers beyond the end"),
+        "{shown}"
+    );
+    assert!(matches!(
+        error(9),
+        LookError::Thread {
+            thread: 9,
+            process: 3
+        }
+    ));
     assert!(matches!(error(10), LookError::Ended { pid: 10, .. }));
     assert!(matches!(error(11), LookError::NoSuchProcess { pid: 11 }));
     let scan = finder.scan().expect("a tree");
@@ -454,17 +477,32 @@ fn events_ask_for_a_look_only_where_it_may_find_something() {
     let fork = |parent, child| ProcessEvent::Fork { parent, child };
     assert_eq!(finder.on_event(&fork(7, 90)), Attention::LookAt(90));
     assert_eq!(finder.on_event(&fork(8, 91)), Attention::None);
-    assert_eq!(finder.on_event(&ProcessEvent::Exec { pid: 7 }), Attention::LookAt(7));
-    assert_eq!(finder.on_event(&ProcessEvent::Exec { pid: 8 }), Attention::None);
-    assert_eq!(finder.on_event(&ProcessEvent::Exit { pid: 7 }), Attention::LookAt(7));
-    assert_eq!(finder.on_event(&ProcessEvent::Exit { pid: 8 }), Attention::None);
+    assert_eq!(
+        finder.on_event(&ProcessEvent::Exec { pid: 7 }),
+        Attention::LookAt(7)
+    );
+    assert_eq!(
+        finder.on_event(&ProcessEvent::Exec { pid: 8 }),
+        Attention::None
+    );
+    assert_eq!(
+        finder.on_event(&ProcessEvent::Exit { pid: 7 }),
+        Attention::LookAt(7)
+    );
+    assert_eq!(
+        finder.on_event(&ProcessEvent::Exit { pid: 8 }),
+        Attention::None
+    );
 
     // A file that was found to hold no interpreter is not looked at again, whoever maps it.
     let events = |pid| [mapped(pid, &shell, 0, 5), mapped(pid, &library, 1, 5)];
     for event in events(8) {
         assert_eq!(finder.on_event(&event), Attention::LookAt(8));
     }
-    assert!(matches!(finder.look_at(8), Err(LookError::NotCPython { .. })));
+    assert!(matches!(
+        finder.look_at(8),
+        Err(LookError::NotCPython { .. })
+    ));
     for event in events(8).into_iter().chain(events(92)) {
         assert_eq!(finder.on_event(&event), Attention::None);
     }
@@ -472,17 +510,29 @@ fn events_ask_for_a_look_only_where_it_may_find_something() {
     // and a predecessor's successor.
     machine.process(93, &[&python], Access::MapFiles);
     for _ in 0..2 {
-        assert_eq!(finder.on_event(&mapped(93, &python, 0, 5)), Attention::LookAt(93));
+        assert_eq!(
+            finder.on_event(&mapped(93, &python, 0, 5)),
+            Attention::LookAt(93)
+        );
         assert_eq!(version(&finder.look_at(93).expect("found")), "9");
     }
     for _ in 0..2 {
-        assert_eq!(finder.on_event(&mapped(8, &shell, 0, 0)), Attention::LookAt(8));
+        assert_eq!(
+            finder.on_event(&mapped(8, &shell, 0, 0)),
+            Attention::LookAt(8)
+        );
         assert!(finder.look_at(8).is_err());
     }
-    assert_eq!(finder.on_event(&mapped(92, &shell, 0, 6)), Attention::LookAt(92));
+    assert_eq!(
+        finder.on_event(&mapped(92, &shell, 0, 6)),
+        Attention::LookAt(92)
+    );
     // Nothing is believed for longer than a scan.
     finder.scan().expect("a tree");
-    assert_eq!(finder.on_event(&mapped(8, &shell, 0, 5)), Attention::LookAt(8));
+    assert_eq!(
+        finder.on_event(&mapped(8, &shell, 0, 5)),
+        Attention::LookAt(8)
+    );
 }
 
 #[test]

@@ -35,10 +35,7 @@ fn finder(root: ProcRoot) -> (Finder<Version>, Examined) {
     (Finder::new(root, examine), examined)
 }
 
-fn examine(
-    mut file: &File,
-    _path: &Path,
-) -> Result<Option<Version>, Box<dyn Error + Send + Sync>> {
+fn examine(mut file: &File, _path: &Path) -> Result<Option<Version>, Box<dyn Error + Send + Sync>> {
     let length = i64::try_from(MARK.len() + 1)?;
     if file.metadata()?.len() <= length.unsigned_abs() {
         return Ok(None);
