@@ -21,9 +21,6 @@ use crate::workspace;
 /// run as the user. No test is skipped: on a machine where eBPF does not work they fail.
 #[derive(Args)]
 pub(crate) struct Test {
-    /// The mirror of Debian to fetch interpreters from (default: the one that apt uses).
-    #[arg(long, env = "PYTOP_DEBIAN_MIRROR", value_name = "URL")]
-    mirror: Option<String>,
     /// Only tests whose name contains one of these, and options of the test runner.
     #[arg(
         trailing_var_arg = true,
@@ -36,11 +33,7 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self) -> Result<()> {
         ask_early()?;
-        Pythons {
-            mirror: self.mirror,
-            ..Pythons::default()
-        }
-        .fetch()?;
+        Pythons::default().fetch()?;
         let live_tests = build_live_tests()?;
 
         let mut runs = vec![
