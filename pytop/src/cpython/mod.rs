@@ -50,7 +50,7 @@ use symbols::{Dynamic, MAX_TABLE, MAX_UNKNOWN_TABLE, in_full_table};
 use version::Landmarks;
 
 /// A file that holds a CPython interpreter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interpreter {
     /// Which CPython; `None` when the file does not tell.
     pub version: Option<Version>,
