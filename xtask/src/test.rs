@@ -137,14 +137,17 @@ struct LiveTest {
 impl LiveTest {
     /// The command that runs it as root, to which its arguments are to be added.
     fn command(&self) -> Result<Command> {
+        // As cargo would run it.
+        let package = workspace::root().join("pytop");
         let mut command = as_root("env")?;
         command
             .arg(setting("PYTOP_PYTHONS", &interpreters::path()))
+            .arg(setting("CARGO_MANIFEST_DIR", &package))
             // Snapshots are compared only: root would leave files that the user cannot remove.
             .arg(setting("INSTA_WORKSPACE_ROOT", workspace::root()))
             .arg("INSTA_UPDATE=no")
             .arg(&self.executable)
-            .current_dir(workspace::root().join("pytop"));
+            .current_dir(&package);
         colour(&mut command);
         Ok(command)
     }
