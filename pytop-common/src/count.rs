@@ -8,7 +8,7 @@ pub const FUNCTION_CAPACITY: usize = 256;
 /// One function of one process, by the addresses that its names have there.
 ///
 /// Two strings at the same addresses within one interval are told apart by `generation`, see
-/// [`FrameCount::tails`].
+/// [`NameCheck`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FrameKey {
@@ -20,9 +20,29 @@ pub struct FrameKey {
     pub pid: u32,
     /// The line that the interpreter reported; below 1 when it does not know.
     pub line: i32,
-    /// 0 for the first names seen at these addresses in an interval, the [`FrameCount::text`] of
+    /// 0 for the first names seen at these addresses in an interval, the [`NameCheck::text`] of
     /// the later ones otherwise.
     pub generation: u64,
+}
+
+/// How the names at a key's addresses are recognised without being read again.
+///
+/// A code object that is freed may leave the addresses of its names to those of another one. A
+/// string of another length has its NUL elsewhere, and one of the same length mostly differs in
+/// its last seven bytes, so eight bytes tell.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NameCheck {
+    /// Key of the names in the table of texts; 0 while they could not be read.
+    pub text: u64,
+    /// The last eight bytes of the filename and of the function name, the NUL included.
+    pub tails: [u64; 2],
+    /// Distance of each tail from the start of its string, in bytes.
+    pub tail_offsets: [u16; 2],
+    /// Bits by which each tail is shifted to the left, to drop what lies behind a short string.
+    pub tail_shifts: [u8; 2],
+    /// Always zero.
+    pub reserved: u16,
 }
 
 /// The calls of one function in one interval.
@@ -31,15 +51,41 @@ pub struct FrameKey {
 pub struct FrameCount {
     /// Entries of the function in this interval.
     pub calls: u64,
-    /// Key of the names in the table of texts; 0 while they could not be read.
-    pub text: u64,
-    /// The last bytes of the filename and of the function name, by which a hit recognises that
-    /// the strings at the key's addresses are still those that were read.
-    pub tails: [u64; 2],
-    /// Distance of each tail from the start of its string, in bytes.
-    pub tail_offsets: [u16; 2],
+    /// The names that it is counted under.
+    pub names: NameCheck,
+    /// A [`Trust`].
+    pub trust: u32,
     /// The attach cookie of the probe that saw the function first: which interpreter it runs on.
     pub site: u32,
+}
+
+/// How often a function's names are checked.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// At each hit, until it has shown to last.
+    New = 0,
+    /// At the first hit of each interval and at one hit of [`CHECK_INTERVAL`].
+    Lasting = 1,
+    /// At each hit: other names have been seen at its addresses in this interval.
+    Replaced = 2,
+}
+
+/// A lasting function's names are checked at one of so many hits. A power of two.
+pub const CHECK_INTERVAL: u64 = 64;
+/// Hits within one interval after which a function is taken to last.
+pub const LASTING_CALLS: u64 = 1024;
+/// Intervals in which a function was seen after which it is taken to last.
+pub const LASTING_INTERVALS: u64 = 3;
+
+/// What is remembered of a function from one interval to the next.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownFrame {
+    /// Its names.
+    pub names: NameCheck,
+    /// Intervals in which it was seen with these names.
+    pub intervals: u64,
 }
 
 /// The names of a function, kept once for all processes and intervals.
@@ -50,11 +96,14 @@ pub struct FrameText {
     pub filename_length: u16,
     /// Bytes of `function` in use, without a NUL.
     pub function_length: u16,
-    /// Always zero.
-    pub reserved: u32,
-    /// The filename. A value filled to `FILENAME_CAPACITY - 1` bytes may have been cut.
+    /// Length of the whole filename in its process, at least: larger than `filename_length` when
+    /// it was cut.
+    pub filename_size: u16,
+    /// The same of the function name.
+    pub function_size: u16,
+    /// The filename.
     pub filename: [u8; FILENAME_CAPACITY],
-    /// The function name. A value filled to `FUNCTION_CAPACITY - 1` bytes may have been cut.
+    /// The function name.
     pub function: [u8; FUNCTION_CAPACITY],
 }
 
@@ -90,7 +139,9 @@ impl Loss {
 
 const _: () = {
     assert!(size_of::<FrameKey>() == 32);
-    assert!(size_of::<FrameCount>() == 40);
+    assert!(size_of::<NameCheck>() == 32);
+    assert!(size_of::<FrameCount>() == 48);
+    assert!(size_of::<KnownFrame>() == 40);
     assert!(size_of::<FrameText>() == 776);
     assert!(size_of::<ProcessName>() == 24);
 };

@@ -12,6 +12,7 @@ pub mod discover;
 pub mod model;
 pub mod probe;
 pub mod report;
+pub mod run;
 pub mod session;
 pub mod tui;
 pub mod updates;

@@ -1,2 +1,13 @@
 //! The `pytop` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+use pytop::{cli, run};
+
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(stop) => return stop.report(),
+    };
+    run::run(cli).unwrap_or_else(|failure| failure.report())
+}

@@ -8,6 +8,13 @@ use crate::model::Snapshot;
 /// From the session to the screen.
 #[derive(Clone, Debug)]
 pub enum Update {
+    /// All probes are in place. Told once.
+    Counting {
+        /// Processes that are counted.
+        processes: usize,
+        /// Interpreters, that is files with a probe in them.
+        interpreters: usize,
+    },
     /// An interval has ended.
     Snapshot(Arc<Snapshot>),
     /// Something that the user should know, in one line.

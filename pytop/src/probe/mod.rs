@@ -1,1 +1,19 @@
-//! To be written.
+//! All knowledge of the kernel: loading the programs, placing probes, draining the counts, and
+//! starting a command under control.
+//!
+//! Only this module talks to bpf(2), perf_event_open(2) and ptrace(2).
+
+mod counts;
+mod kernel;
+pub mod launch;
+mod process_end;
+pub mod sideband;
+mod syscall;
+mod texts;
+mod uprobe;
+
+pub use counts::{Drained, Frame, Losses, Seen};
+pub use kernel::{Kernel, LoadError, Program, SiteId};
+pub use process_end::ProcessEnd;
+pub use texts::Names;
+pub use uprobe::{AttachError, Probe, Target, detach};

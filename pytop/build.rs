@@ -1,0 +1,15 @@
+//! Chooses the eBPF object to embed: the committed one, or the one that `PYTOP_BPF_OBJECT` names,
+//! by which a freshly built object is tested before it is committed.
+
+use std::env;
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=PYTOP_BPF_OBJECT");
+    let object = env::var_os("PYTOP_BPF_OBJECT").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../assets/pytop.bpf.o"),
+        PathBuf::from,
+    );
+    println!("cargo::rerun-if-changed={}", object.display());
+    println!("cargo::rustc-env=PYTOP_BPF_OBJECT={}", object.display());
+}

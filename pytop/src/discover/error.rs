@@ -1,0 +1,100 @@
+//! Why a process or a file could not be looked at.
+
+use std::error::Error;
+use std::io;
+
+use crate::model::Text;
+
+/// Why a process cannot be counted, said to someone who asked for this very process.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// There is none, or it has just ended.
+    #[error("there is no process with the pid {pid}")]
+    NoSuchProcess {
+        /// The pid that was asked for.
+        pid: u32,
+    },
+    /// It ended, and its parent has not taken notice.
+    #[error("process {pid} ({comm}) has ended; its parent has not waited for it yet")]
+    Ended {
+        /// The process.
+        pid: u32,
+        /// The kernel's name of it.
+        comm: Text,
+    },
+    /// The number is that of a thread.
+    #[error("{thread} is the id of a thread, not of a process; try its process, --pid {process}")]
+    Thread {
+        /// What was asked for.
+        thread: u32,
+        /// The process that has this thread.
+        process: u32,
+    },
+    /// It runs in the kernel.
+    #[error("process {pid} ({comm}) is a thread of the kernel and runs no program")]
+    KernelThread {
+        /// The process.
+        pid: u32,
+        /// The kernel's name of it.
+        comm: Text,
+    },
+    /// Nothing that it executes is a CPython interpreter.
+    #[error(
+        "process {pid} ({exe}) is not a CPython process: neither its program nor a library that it \
+         has loaded holds a CPython interpreter"
+    )]
+    NotCPython {
+        /// The process.
+        pid: u32,
+        /// Its executable.
+        exe: Text,
+    },
+    /// None was found, and one of its files could not be examined.
+    #[error("cannot tell whether process {pid} runs CPython: {file}")]
+    File {
+        /// The process.
+        pid: u32,
+        /// Which file, and why.
+        file: std::sync::Arc<FileError>,
+    },
+    /// It belongs to someone else.
+    #[error(
+        "not permitted to look at process {pid}: {source}; run as root, or with the capabilities \
+         CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE (CAP_SYS_ADMIN before Linux 5.9)"
+    )]
+    NotPermitted {
+        /// The process.
+        pid: u32,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel's account of it could not be read.
+    #[error("cannot read the kernel's account of process {pid}: {source}")]
+    Unreadable {
+        /// The process.
+        pid: u32,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+/// Why it is not known whether a file holds a CPython interpreter.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It could not be opened.
+    #[error("cannot open {path}: {source}")]
+    Unreadable {
+        /// The file, as the process that maps it sees it.
+        path: Text,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It is not what it should be.
+    #[error("cannot examine {path}: {source}")]
+    Damaged {
+        /// The file, as the process that maps it sees it.
+        path: Text,
+        /// What is wrong with it.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}

@@ -1,0 +1,262 @@
+//! Loading pytop's programs and maps into the kernel.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd as _;
+
+use aya::maps::{Array, MapData, MapError};
+use aya::programs::{ProgramError, UProbe};
+use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use pytop_common::marker::MarkerSpec;
+use thiserror::Error;
+
+use super::counts::{Counts, Drained};
+use super::uprobe::{AttachError, Probe, Target};
+
+/// The compiled programs: `cargo xtask build-ebpf` makes them, the build script chooses the file.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PYTOP_BPF_OBJECT"));
+
+/// Where the kernel tells the perf event type of uprobes.
+const UPROBE_TYPE: &str = "/sys/bus/event_source/devices/uprobe/type";
+
+/// A program to run at a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// Counts entries at a `function__entry` marker.
+    FunctionEntry,
+    /// Does nothing: for measuring what the probe itself costs.
+    Empty,
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::FunctionEntry => "function_entry",
+            Self::Empty => "empty",
+        }
+    }
+}
+
+/// The number of a probe's specification, which is the probe's attach cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SiteId(pub u16);
+
+/// The programs and maps, in the kernel as long as this lives.
+pub struct Kernel {
+    ebpf: Ebpf,
+    pmu_type: u32,
+    sites: Array<MapData, MarkerSpec>,
+    next_site: u16,
+    counts: Counts,
+}
+
+/// Why the programs could not be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The user may not load programs.
+    #[error(
+        "not enough privilege to count calls: loading an eBPF program was refused ({source}); \
+         run pytop as root (sudo pytop), or give it CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and \
+         CAP_CHECKPOINT_RESTORE"
+    )]
+    NotPermitted {
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// The kernel lacks something.
+    #[error("this kernel cannot count calls: it lacks {feature}, which needs {needs}")]
+    MissingFeature {
+        /// What is missing.
+        feature: &'static str,
+        /// The kernel version or setting that has it.
+        needs: &'static str,
+    },
+    /// Something else went wrong.
+    #[error("cannot load the eBPF programs into this kernel: {reason}")]
+    Failed {
+        /// What went wrong, in the words of the library.
+        reason: String,
+    },
+}
+
+impl Kernel {
+    /// Loads programs and maps. Up to `table_size` functions can be counted in one interval.
+    pub fn load(table_size: u32) -> Result<Self, LoadError> {
+        let pmu_type = uprobe_pmu_type()?;
+        let seed = rand_seed();
+        // Kernel types are of no use to programs that read none, and the log costs time; a failed
+        // load is repeated with the log on.
+        let load = |level| {
+            EbpfLoader::new()
+                .btf(None)
+                .verifier_log_level(level)
+                .override_global("SEED", &seed, true)
+                .load(OBJECT)
+        };
+        let mut ebpf = load(VerifierLogLevel::DISABLE).map_err(|error| explain(&error))?;
+        require_lossless_uprobes(&mut ebpf)?;
+        for program in [Program::FunctionEntry, Program::Empty] {
+            uprobe(&mut ebpf, program.name())?
+                .load()
+                .map_err(|error| explain_program(&error))?;
+        }
+        let sites = Array::try_from(take_map(&mut ebpf, "SITES")?).map_err(failed)?;
+        let counts = Counts::new(&mut ebpf, table_size).map_err(|error| explain_map(&error))?;
+        Ok(Self {
+            ebpf,
+            pmu_type,
+            sites,
+            next_site: 0,
+            counts,
+        })
+    }
+
+    /// Makes a marker's arguments known to the kernel.
+    pub fn add_site(&mut self, spec: MarkerSpec) -> Result<SiteId, LoadError> {
+        let site = self.next_site;
+        self.sites
+            .set(u32::from(site), spec, 0)
+            .map_err(|error| LoadError::Failed {
+                reason: format!("no room for the arguments of one more marker: {error}"),
+            })?;
+        self.next_site = site.saturating_add(1);
+        Ok(SiteId(site))
+    }
+
+    /// Places a probe.
+    pub fn attach(
+        &mut self,
+        program: Program,
+        target: &Target<'_>,
+        site: SiteId,
+    ) -> Result<Probe, AttachError> {
+        let refused = |reason: String| AttachError::Refused {
+            path: target.path.display().to_string(),
+            offset: target.offset,
+            source: io::Error::other(reason),
+            hint: "",
+        };
+        let program =
+            uprobe(&mut self.ebpf, program.name()).map_err(|error| refused(error.to_string()))?;
+        let program = program.fd().map_err(|error| refused(error.to_string()))?;
+        Probe::attach(program.as_fd(), self.pmu_type, target, u64::from(site.0))
+    }
+
+    /// Ends the interval: takes everything that was counted since the call before.
+    ///
+    /// Waits for the programs that run at this moment, some tens of milliseconds; what is called
+    /// meanwhile is counted in the next interval.
+    pub fn drain(&mut self) -> Result<Drained, MapError> {
+        self.counts.drain()
+    }
+
+    /// Forgets what the kernel knows of processes that have ended.
+    pub fn forget_processes(&mut self, pids: impl IntoIterator<Item = u32>) {
+        self.counts.forget_processes(pids);
+    }
+}
+
+fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, LoadError> {
+    ebpf.program_mut(name)
+        .and_then(|program| <&mut UProbe>::try_from(program).ok())
+        .ok_or_else(|| LoadError::Failed {
+            reason: format!("the object has no program {name}"),
+        })
+}
+
+pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, LoadError> {
+    ebpf.take_map(name).ok_or_else(|| LoadError::Failed {
+        reason: format!("the object has no map {name}"),
+    })
+}
+
+fn uprobe_pmu_type() -> Result<u32, LoadError> {
+    fs::read_to_string(UPROBE_TYPE)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .ok_or(LoadError::MissingFeature {
+            feature: "uprobes as perf events (/sys/bus/event_source/devices/uprobe)",
+            needs: "Linux 4.17 built with CONFIG_UPROBE_EVENTS, and sysfs mounted on /sys",
+        })
+}
+
+/// Older kernels pass over a hit while any other eBPF work goes on on the same CPU
+/// (`bpf_prog_active` in `trace_call_bpf`, kernel/trace/bpf_trace.c). Since Linux 6.0 uprobes have
+/// a way of their own (`bpf_prog_run_array_uprobe`), which came together with sleepable programs.
+fn require_lossless_uprobes(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    match uprobe(ebpf, "sleepable")?.load() {
+        Err(ProgramError::LoadError { io_error, .. })
+            if io_error.raw_os_error() == Some(libc::EINVAL) =>
+        {
+            Err(LoadError::MissingFeature {
+                feature: "uprobes that never miss a hit (sleepable uprobe programs)",
+                needs: "Linux 6.0 or later",
+            })
+        }
+        Err(error) => Err(explain_program(&error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn explain(error: &EbpfError) -> LoadError {
+    match error {
+        EbpfError::MapError(error) => explain_map(error),
+        EbpfError::ProgramError(error) => explain_program(error),
+        other => failed(other),
+    }
+}
+
+fn explain_map(error: &MapError) -> LoadError {
+    match error {
+        MapError::CreateError { io_error, .. } => explain_io(io_error, error),
+        MapError::SyscallError(syscall) => explain_io(&syscall.io_error, error),
+        _ => failed(error),
+    }
+}
+
+fn explain_program(error: &ProgramError) -> LoadError {
+    match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } if !matches!(
+            io_error.raw_os_error(),
+            Some(libc::EPERM | libc::EACCES | libc::ENOSYS)
+        ) =>
+        {
+            LoadError::Failed {
+                reason: format!("{io_error}: {verifier_log}"),
+            }
+        }
+        ProgramError::LoadError { io_error, .. } => explain_io(io_error, error),
+        ProgramError::SyscallError(syscall) => explain_io(&syscall.io_error, error),
+        _ => failed(error),
+    }
+}
+
+fn explain_io(io_error: &io::Error, error: &dyn std::error::Error) -> LoadError {
+    match io_error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => LoadError::NotPermitted {
+            source: io::Error::from_raw_os_error(libc::EPERM),
+        },
+        Some(libc::ENOSYS) => LoadError::MissingFeature {
+            feature: "eBPF (the bpf system call)",
+            needs: "Linux 6.0 or later, built with CONFIG_BPF_SYSCALL",
+        },
+        _ => failed(error),
+    }
+}
+
+pub(super) fn failed(error: impl std::fmt::Display) -> LoadError {
+    LoadError::Failed {
+        reason: error.to_string(),
+    }
+}
+
+/// A number that no traced program can know.
+fn rand_seed() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish()
+}

@@ -1,0 +1,181 @@
+//! The raw calls that aya has no face for: uprobes with a semaphore and a cookie, batch reads of a
+//! map, and process file descriptors. Nothing here knows what it is used for.
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+
+use aya::Pod;
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, perf_event_attr};
+
+/// A uprobe to be opened as a perf event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UprobeEvent<'a> {
+    /// The type of the uprobe PMU, from sysfs.
+    pub(super) pmu_type: u32,
+    /// A path that leads to the file.
+    pub(super) path: &'a CStr,
+    /// Offset of the instruction in the file, in bytes.
+    pub(super) offset: u64,
+    /// Offset of the semaphore in the file, in bytes; 0 for none.
+    pub(super) semaphore_offset: u32,
+    /// Only this process; `None` for every process that maps the file.
+    pub(super) pid: Option<libc::pid_t>,
+}
+
+/// Opens a uprobe. The kernel raises the semaphore while the descriptor lives.
+///
+/// `config` holds the semaphore's file offset in its upper 32 bits: kernel/events/core.c,
+/// `PERF_UPROBE_REF_CTR_OFFSET_SHIFT`.
+pub(super) fn open_uprobe(event: &UprobeEvent<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: the structure is made of integers; all zeroes is a value of it.
+    let mut attributes: perf_event_attr = unsafe { mem::zeroed() };
+    attributes.type_ = event.pmu_type;
+    attributes.size = size_of::<perf_event_attr>() as u32;
+    attributes.config = u64::from(event.semaphore_offset) << 32;
+    attributes.__bindgen_anon_3.uprobe_path = event.path.as_ptr() as u64;
+    attributes.__bindgen_anon_4.probe_offset = event.offset;
+    let (pid, cpu) = event.pid.map_or((-1, 0), |pid| (pid, -1));
+    // SAFETY: `attributes` and the path outlive the call, which only reads them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const attributes,
+            pid,
+            cpu,
+            -1,
+            aya_obj::generated::PERF_FLAG_FD_CLOEXEC,
+        )
+    };
+    owned(result)
+}
+
+/// Runs a program at each hit of a perf event, and gives it `cookie` to tell the events apart.
+pub(super) fn link_perf_event(
+    program: BorrowedFd<'_>,
+    event: BorrowedFd<'_>,
+    cookie: u64,
+) -> io::Result<OwnedFd> {
+    let mut attributes = empty();
+    // SAFETY: writing to a field of a union of plain integers.
+    let link = unsafe { &mut attributes.link_create };
+    link.__bindgen_anon_1.prog_fd = program.as_raw_fd().cast_unsigned();
+    link.__bindgen_anon_2.target_fd = event.as_raw_fd().cast_unsigned();
+    link.attach_type = bpf_attach_type::BPF_PERF_EVENT as u32;
+    link.__bindgen_anon_3.perf_event.bpf_cookie = cookie;
+    // SAFETY: the attributes are those of this command and hold no pointers.
+    owned(unsafe { bpf(bpf_cmd::BPF_LINK_CREATE, &mut attributes) })
+}
+
+/// Takes everything out of a hash map, `batch` entries a call, and hands each batch to `visit`.
+pub(super) fn take_all<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    batch: usize,
+    mut visit: impl FnMut(&[K], &[V]),
+) -> io::Result<()> {
+    let mut keys = uninitialised::<K>(batch);
+    let mut values = uninitialised::<V>(batch);
+    // The kernel's own position, a bucket number for hash maps (kernel/bpf/hashtab.c).
+    let mut position = 0_u32;
+    let mut first = true;
+    loop {
+        let mut attributes = empty();
+        // SAFETY: writing to a field of a union of plain integers.
+        let arguments = unsafe { &mut attributes.batch };
+        arguments.in_batch = if first { 0 } else { &raw const position as u64 };
+        arguments.out_batch = &raw mut position as u64;
+        arguments.keys = keys.as_mut_ptr() as u64;
+        arguments.values = values.as_mut_ptr() as u64;
+        arguments.count = u32::try_from(batch).unwrap_or(u32::MAX);
+        arguments.map_fd = map.as_raw_fd().cast_unsigned();
+        // SAFETY: the buffers have room for `count` entries of the map's own key and value size,
+        // which aya checked when the map was created from the types K and V.
+        let result = unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_BATCH, &mut attributes) };
+        let end = match result {
+            Ok(_) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
+        };
+        // SAFETY: the kernel stores the number of entries that it wrote, on success and at the end.
+        let count = unsafe { attributes.batch.count } as usize;
+        let count = count.min(batch);
+        // SAFETY: the kernel has written the first `count` entries, and every bit pattern is a
+        // value of a `Pod` type.
+        let (keys, values) = unsafe { (written(&keys, count), written(&values, count)) };
+        visit(keys, values);
+        if end {
+            return Ok(());
+        }
+        first = false;
+    }
+}
+
+/// A descriptor that becomes readable when the process has ended.
+pub(super) fn open_process(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes integers only.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+fn empty() -> bpf_attr {
+    // SAFETY: the union is made of integers; all zeroes is a value of each of its members.
+    unsafe { mem::zeroed() }
+}
+
+/// # Safety
+/// Pointers in `attributes` must be valid for `command`.
+unsafe fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<libc::c_long> {
+    // SAFETY: the size is that of the attributes; the caller vouches for what they point to.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command as u32,
+            &raw mut *attributes,
+            size_of::<bpf_attr>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+trait IntoResult {
+    fn into_result(self) -> io::Result<libc::c_long>;
+}
+
+impl IntoResult for libc::c_long {
+    fn into_result(self) -> io::Result<libc::c_long> {
+        if self < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(self)
+        }
+    }
+}
+
+impl IntoResult for io::Result<libc::c_long> {
+    fn into_result(self) -> io::Result<libc::c_long> {
+        self
+    }
+}
+
+fn owned(result: impl IntoResult) -> io::Result<OwnedFd> {
+    let descriptor = i32::try_from(result.into_result()?).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just opened this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+fn uninitialised<T>(length: usize) -> Vec<MaybeUninit<T>> {
+    let mut buffer = Vec::with_capacity(length);
+    buffer.resize_with(length, MaybeUninit::uninit);
+    buffer
+}
+
+/// # Safety
+/// The first `count` elements must have been written.
+unsafe fn written<T>(buffer: &[MaybeUninit<T>], count: usize) -> &[T] {
+    // SAFETY: `MaybeUninit<T>` has the layout of `T`; the caller vouches for the contents.
+    unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast(), count.min(buffer.len())) }
+}

@@ -1,0 +1,118 @@
+//! CSV: a header line, then one line a row. Text is [`Text::visible`], so that a row is one line.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use crate::model::{Entry, Snapshot, Text};
+
+const HEADER: [&str; 6] = ["time", "pid", "filename", "line", "function", "calls"];
+
+pub(super) fn write(
+    output: &mut impl Write,
+    snapshot: &Snapshot,
+    entries: &[Entry],
+    with_header: bool,
+) -> io::Result<()> {
+    let mut lines = csv::Writer::from_writer(output);
+    if with_header {
+        lines.write_record(HEADER).map_err(plain)?;
+    }
+    let time = humantime::format_rfc3339_millis(snapshot.time).to_string();
+    for entry in entries {
+        lines
+            .write_record([
+                &*time,
+                &number(super::pid(entry)),
+                &text(entry.filename.as_ref()),
+                &number(entry.line),
+                &text(entry.function.as_ref()),
+                &number(Some(entry.calls)),
+            ])
+            .map_err(plain)?;
+    }
+    lines.flush()
+}
+
+fn number(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn text(value: Option<&Text>) -> Cow<'_, str> {
+    value.map(Text::visible).unwrap_or_default()
+}
+
+/// The output's own error, by which its end is recognised.
+fn plain(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("not a CSV record: {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{hostile, print, row, snapshot, two};
+    use super::*;
+    use crate::cli::Format;
+    use crate::model::{GroupBy, View};
+
+    #[test]
+    fn one_header_then_rows() {
+        let snapshots = [
+            snapshot(two()),
+            snapshot(Vec::new()),
+            snapshot(vec![row(9, "/a,b/\"c\".py", 0, "h", u64::MAX)]),
+        ];
+        assert_eq!(
+            print(Format::Csv, View::default(), &snapshots),
+            "time,pid,filename,line,function,calls\n\
+             2026-11-22T18:00:01.250Z,812,/srv/app.py,2,f,2000\n\
+             2026-11-22T18:00:01.250Z,812,/srv/app.py,3,g,2\n\
+             2026-11-22T18:00:01.250Z,9,\"/a,b/\"\"c\"\".py\",,h,18446744073709551615\n"
+        );
+        assert_eq!(
+            print(Format::Csv, View::default(), &[snapshot(Vec::new())]),
+            "time,pid,filename,line,function,calls\n"
+        );
+    }
+
+    #[test]
+    fn fields_that_do_not_apply_to_a_group_are_empty() {
+        for (group_by, expected) in [
+            (GroupBy::File, ",/srv/app.py,,,2002"),
+            (GroupBy::Process, "812,/usr/bin/python3.9,,,2002"),
+        ] {
+            let view = View {
+                group_by,
+                ..View::default()
+            };
+            let printed = print(Format::Csv, view, &[snapshot(two())]);
+            let row = printed.lines().nth(1).unwrap();
+            assert_eq!(row, format!("2026-11-22T18:00:01.250Z,{expected}"));
+        }
+    }
+
+    #[test]
+    fn every_row_is_one_line_and_parses_back() {
+        let names = hostile();
+        let rows: Vec<_> = names.iter().map(|name| row(1, name, 1, name, 1)).collect();
+        let mut expected: Vec<_> = rows.iter().map(|row| row.function.to_string()).collect();
+        let view = View {
+            top: None,
+            ..View::default()
+        };
+        let printed = print(Format::Csv, view, &[snapshot(rows)]);
+        assert_eq!(printed.lines().count(), names.len() + 1);
+        let mut reader = csv::Reader::from_reader(printed.as_bytes());
+        let mut read = Vec::new();
+        for record in reader.records() {
+            let record = record.unwrap();
+            assert_eq!(record.len(), HEADER.len());
+            assert_eq!(record[2], record[4]);
+            read.push(record[4].to_owned());
+        }
+        expected.sort();
+        read.sort();
+        assert_eq!(read, expected);
+    }
+}

@@ -1,0 +1,299 @@
+//! JSON: one object a line a snapshot.
+//!
+//! Text is given as the process has it, so that it can be compared. JSON's own escapes make that
+//! safe to show as well: whatever could drive a terminal or is not seen is written as `\uXXXX`.
+//! Bytes that are no UTF-8 have no place in JSON; they become visible text.
+//!
+//! ```text
+//! bytes             JSON              text after parsing
+//! 6d 61 69 6e       "main"            main
+//! 1b 5b 33 31 6d    "\u001b[31m"      the five bytes
+//! e2 80 ae 78       "\u202ex"         the four bytes
+//! ff 78             "\\xffx"          \xffx
+//! ```
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use serde::{Serialize, Serializer};
+use serde_json::ser::{CompactFormatter, Formatter};
+
+use crate::model::text::is_hidden;
+use crate::model::{Coverage, Entry, ProcessStatus, Snapshot, Text};
+
+/// The version of the meaning of the fields. Added fields do not change it.
+const SCHEMA: u32 = 1;
+
+pub(super) fn write(
+    output: &mut impl Write,
+    snapshot: &Snapshot,
+    entries: &[Entry],
+) -> io::Result<()> {
+    let object = Object {
+        schema: SCHEMA,
+        time: humantime::format_rfc3339_millis(snapshot.time).to_string(),
+        interval_s: (snapshot.interval.as_secs_f64() * 1e6).round() / 1e6,
+        total_calls: snapshot.total_calls(),
+        functions: snapshot.rows.len(),
+        uncounted: Uncounted {
+            table_full: snapshot.uncounted.table_full,
+            unreadable_name: snapshot.uncounted.unreadable_name,
+        },
+        processes: snapshot.processes.iter().map(Process::from).collect(),
+        rows: Rows(entries),
+    };
+    object.serialize(&mut serde_json::Serializer::with_formatter(
+        &mut *output,
+        Visible,
+    ))?;
+    output.write_all(b"\n")
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    schema: u32,
+    time: String,
+    interval_s: f64,
+    total_calls: u64,
+    functions: usize,
+    uncounted: Uncounted,
+    processes: Vec<Process<'a>>,
+    rows: Rows<'a>,
+}
+
+#[derive(Serialize)]
+struct Uncounted {
+    table_full: u64,
+    unreadable_name: u64,
+}
+
+#[derive(Serialize)]
+struct Process<'a> {
+    pid: u32,
+    comm: Cow<'a, str>,
+    exe: Cow<'a, str>,
+    python: Option<&'a str>,
+    method: Option<&'static str>,
+    calls: u64,
+    reason: Option<&'a str>,
+    interpreter: Cow<'a, str>,
+    user: &'a str,
+    container: Option<&'a str>,
+    ended: bool,
+}
+
+impl<'a> From<&'a ProcessStatus> for Process<'a> {
+    fn from(process: &'a ProcessStatus) -> Self {
+        let (method, reason) = match &process.coverage {
+            Coverage::Counted(method) => (Some(method.name()), None),
+            Coverage::NotCounted(reason) => (None, Some(&**reason)),
+        };
+        Self {
+            pid: process.pid,
+            comm: unicode(&process.comm),
+            exe: unicode(&process.exe),
+            python: process.python.as_deref(),
+            method,
+            calls: process.calls,
+            reason,
+            interpreter: unicode(&process.interpreter),
+            user: &process.user,
+            container: process.container.as_deref(),
+            ended: process.ended,
+        }
+    }
+}
+
+/// Written from the entries as they are: there may be a hundred thousand.
+struct Rows<'a>(&'a [Entry]);
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|entry| Row {
+            pid: super::pid(entry),
+            filename: entry.filename.as_ref().map(unicode),
+            line: entry.line,
+            function: entry.function.as_ref().map(unicode),
+            calls: entry.calls,
+        }))
+    }
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    pid: Option<u32>,
+    filename: Option<Cow<'a, str>>,
+    line: Option<u32>,
+    function: Option<Cow<'a, str>>,
+    calls: u64,
+}
+
+/// The text itself where it is UTF-8; otherwise with `\xNN` for each byte that is not.
+fn unicode(text: &Text) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    if let Ok(text) = str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        shown.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // Writing to a `String` cannot fail.
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Writes what is hidden as an escape, of which JSON itself asks only for the lowest controls.
+struct Visible;
+
+impl Formatter for Visible {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((position, hidden)) = rest.char_indices().find(|(_, it)| is_hidden(*it)) {
+            let (plain, tail) = rest.split_at(position);
+            CompactFormatter.write_string_fragment(writer, plain)?;
+            // Two of them, a surrogate pair, beyond U+FFFF.
+            for unit in hidden.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = tail.strip_prefix(hidden).unwrap_or_default();
+        }
+        CompactFormatter.write_string_fragment(writer, rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::tests::{assert_harmless, hostile, print, row, snapshot, two};
+    use super::*;
+    use crate::cli::Format;
+    use crate::model::{GroupBy, View};
+
+    fn json(view: View, snapshots: &[Snapshot]) -> String {
+        print(Format::Json, view, snapshots)
+    }
+
+    #[test]
+    fn one_object_a_line() {
+        let mut second = snapshot(vec![row(812, "/srv/app.py", 0, "h", 1)]);
+        second.uncounted.table_full = 7;
+        second.uncounted.unreadable_name = 3;
+        let printed = json(View::default(), &[snapshot(two()), second]);
+        let processes = |calls| {
+            [
+                r#""processes":[{"pid":812,"comm":"python3.9","exe":"/usr/bin/python3.9","#,
+                r#""python":"3.9.2","method":"marker","calls":"#,
+                calls,
+                r#","reason":null,"interpreter":"/usr/bin/python3.9","user":"app","#,
+                r#""container":null,"ended":false},"#,
+                r#"{"pid":900,"comm":"python3.9","exe":"/opt/py/bin/python3.12","#,
+                r#""python":null,"method":null,"calls":0,"#,
+                r#""reason":"its marker is compiled in, but dead","#,
+                r#""interpreter":"/opt/py/bin/python3.12","user":"app","#,
+                r#""container":"3f2a","ended":true}],"#,
+            ]
+            .concat()
+        };
+        let expected = [
+            r#"{"schema":1,"time":"2026-11-22T18:00:01.250Z","interval_s":1.0003,"#,
+            r#""total_calls":2002,"functions":2,"#,
+            r#""uncounted":{"table_full":0,"unreadable_name":0},"#,
+            &processes("2002"),
+            r#""rows":[{"pid":812,"filename":"/srv/app.py","line":2,"function":"f","calls":2000},"#,
+            r#"{"pid":812,"filename":"/srv/app.py","line":3,"function":"g","calls":2}]}"#,
+            "\n",
+            r#"{"schema":1,"time":"2026-11-22T18:00:01.250Z","interval_s":1.0003,"#,
+            r#""total_calls":11,"functions":1,"#,
+            r#""uncounted":{"table_full":7,"unreadable_name":3},"#,
+            &processes("1"),
+            r#""rows":[{"pid":812,"filename":"/srv/app.py","line":null,"function":"h","calls":1}]}"#,
+            "\n",
+        ]
+        .concat();
+        assert_eq!(printed, expected);
+    }
+
+    #[test]
+    fn totals_are_of_everything_and_rows_of_the_view() {
+        let view = View {
+            top: Some(1),
+            filter: Some("g$".parse().unwrap()),
+            ..View::default()
+        };
+        let value: Value = serde_json::from_str(&json(view, &[snapshot(two())])).unwrap();
+        assert_eq!(value["total_calls"], 2002);
+        assert_eq!(value["functions"], 2);
+        assert_eq!(value["rows"].as_array().unwrap().len(), 1);
+        assert_eq!(value["rows"][0]["function"], "g");
+    }
+
+    #[test]
+    fn fields_that_do_not_apply_to_a_group_are_null() {
+        for (group_by, expected) in [
+            (
+                GroupBy::File,
+                r#"{"pid":null,"filename":"/srv/app.py","line":null,"function":null,"calls":2002}"#,
+            ),
+            (
+                GroupBy::Process,
+                r#"{"pid":812,"filename":"/usr/bin/python3.9","line":null,"function":null,"calls":2002}"#,
+            ),
+        ] {
+            let printed = json(
+                View {
+                    group_by,
+                    ..View::default()
+                },
+                &[snapshot(two())],
+            );
+            assert!(
+                printed.ends_with(&format!(r#""rows":[{expected}]}}{}"#, '\n')),
+                "{printed}"
+            );
+        }
+    }
+
+    #[test]
+    fn text_is_the_process_s_own_after_parsing() {
+        for name in hostile() {
+            let printed = json(
+                View::default(),
+                &[snapshot(vec![row(1, &name, 1, &name, 1)])],
+            );
+            assert_eq!(printed.lines().count(), 1);
+            assert_harmless(&printed);
+            let value: Value = serde_json::from_str(&printed).unwrap();
+            let function = value["rows"][0]["function"].as_str().unwrap();
+            match str::from_utf8(&name) {
+                Ok(text) => assert_eq!(function, text),
+                Err(_) => assert!(function.contains("\\x")),
+            }
+        }
+    }
+
+    #[test]
+    fn hidden_characters_are_escapes() {
+        for (name, expected) in [
+            (b"\x1b[31m".as_slice(), r#""\u001b[31m""#),
+            (b"\n\"\\\x7f", r#""\n\"\\\u007f""#),
+            ("\u{202e}x\u{9b}".as_bytes(), r#""\u202ex\u009b""#),
+            ("\u{e0041}é🐍".as_bytes(), r#""\udb40\udc41é🐍""#),
+            (b"\xffx\x1b", r#""\\xffx\u001b""#),
+        ] {
+            let printed = json(View::default(), &[snapshot(vec![row(1, "", 1, name, 1)])]);
+            assert!(
+                printed.contains(&format!(r#""function":{expected},"#)),
+                "{printed}"
+            );
+        }
+    }
+}

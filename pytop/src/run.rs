@@ -1,0 +1,261 @@
+//! From the options to the exit status: starts a session and shows what it tells.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _, Seek as _, Write as _};
+use std::process::ExitCode;
+use std::thread::JoinHandle;
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::cli::{Cli, Format};
+use crate::model::Totals;
+use crate::model::text::visible;
+use crate::probe::launch::{LaunchError, Output, exit_code};
+use crate::report::{Layout, Report, ReportError};
+use crate::session::{Ending, Options, Session, TABLE_SIZE, Target};
+use crate::tui::{self, Settings};
+use crate::updates::{Command, Scope, Update};
+
+/// Updates that may wait for a slow reader. Counting goes on meanwhile: an interval is then longer.
+const WAITING_UPDATES: usize = 4;
+/// How much of a command's output is shown when the screen has closed, in bytes.
+const SHOWN_OUTPUT: u64 = 1 << 20;
+
+/// Why nothing could be done.
+#[derive(Debug)]
+pub struct Failure(anyhow::Error);
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl Failure {
+    /// Tells the user, and returns the exit status.
+    #[must_use]
+    pub fn report(&self) -> ExitCode {
+        say(&message(&self.0));
+        match self.0.downcast_ref::<LaunchError>() {
+            Some(error) => error.exit_code().into(),
+            None => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// The error and its causes, without those that it has told already, and without the numbers that
+/// the standard library adds to the kernel's answers.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain() {
+        let text = without_number(&cause.to_string());
+        if message.is_empty() {
+            message = text;
+        } else if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+    }
+    message
+}
+
+/// Takes out each ` (os error 13)`.
+fn without_number(text: &str) -> String {
+    const NUMBER: &str = " (os error ";
+    let mut rest = text;
+    let mut plain = String::with_capacity(text.len());
+    while let Some((before, after)) = rest.split_once(NUMBER) {
+        plain.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, behind)| behind);
+    }
+    plain + rest
+}
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let interactive = cli.is_interactive(io::stdout().is_terminal());
+    let (output, captured) = output(&cli, interactive)?;
+    let scope = scope(&cli);
+    let target = if !cli.command.is_empty() {
+        Target::Command {
+            words: cli.command.clone(),
+            children: cli.children,
+            output,
+        }
+    } else if !cli.pids.is_empty() {
+        Target::Processes {
+            pids: cli.pids.clone(),
+            children: cli.children,
+        }
+    } else {
+        Target::Machine
+    };
+    let options = Options {
+        target,
+        interval: cli.interval,
+        snapshots: cli.snapshots(),
+        method: cli.method,
+        table_size: cli.table_size.unwrap_or(TABLE_SIZE),
+        count_nothing: cli.count_nothing,
+    };
+    let (to_us, updates) = channel(WAITING_UPDATES);
+    let (commands, from_us) = channel(WAITING_UPDATES);
+    let session = Session::spawn(options, to_us, from_us).context("cannot start a thread")?;
+    let shown = if interactive {
+        screen(&cli, scope, updates, commands)
+    } else {
+        print(&cli, updates, commands)
+    };
+    // What the session has to say comes first: the other failure may be but its consequence.
+    let ending = join(session)?;
+    shown?;
+    if let Some(captured) = captured {
+        replay(captured);
+    }
+    Ok(match ending {
+        Ending::CommandEnded(status) => exit_code(status).into(),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// Where a command's output goes, and where to find it afterwards.
+fn output(cli: &Cli, interactive: bool) -> Result<(Output, Option<File>)> {
+    if cli.command.is_empty() {
+        Ok((Output::Inherit, None))
+    } else if interactive {
+        let (output, file) = Output::capture()
+            .context("cannot make a temporary file for the output of the command")?;
+        Ok((output, Some(file)))
+    } else if cli.format == Format::Table {
+        Ok((Output::Inherit, None))
+    } else {
+        // Standard output is for data alone, or nobody could read it.
+        Ok((Output::StdoutToStderr, None))
+    }
+}
+
+fn scope(cli: &Cli) -> Scope {
+    if !cli.command.is_empty() {
+        let words: Vec<_> = cli
+            .command
+            .iter()
+            .map(|word| visible(word.as_encoded_bytes()).into_owned())
+            .collect();
+        Scope::Command(words.join(" "))
+    } else if !cli.pids.is_empty() {
+        Scope::Processes {
+            pids: cli.pids.clone(),
+            children: cli.children,
+        }
+    } else {
+        Scope::Machine
+    }
+}
+
+fn screen(
+    cli: &Cli,
+    scope: Scope,
+    mut updates: Receiver<Update>,
+    commands: Sender<Command>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        // Whatever keeps the session from starting is told on an ordinary terminal.
+        let Some(first) = updates.recv().await else {
+            return Ok(());
+        };
+        let (sender, received) = channel(WAITING_UPDATES);
+        tokio::spawn(async move {
+            let mut next = Some(first);
+            while let Some(update) = next {
+                if sender.send(update).await.is_err() {
+                    break;
+                }
+                next = updates.recv().await;
+            }
+        });
+        let settings = Settings {
+            close_at_end: cli.snapshots().is_some(),
+            ..Settings::from_environment(cli.screen_view(), cli.interval, scope)
+        };
+        tui::run(received, commands, settings).await
+    })
+}
+
+fn print(cli: &Cli, mut updates: Receiver<Update>, commands: Sender<Command>) -> Result<()> {
+    let width = crossterm::terminal::size().ok().map(|(columns, _)| columns);
+    let width = width.filter(|_| io::stdout().is_terminal());
+    let columns = std::env::var("COLUMNS").ok();
+    let layout = Layout::detect(columns.as_deref(), width);
+    let mut report = Report::new(cli.format, cli.view(), layout, io::stdout().lock());
+    let mut totals = Totals::default();
+    while let Some(update) = updates.blocking_recv() {
+        match update {
+            Update::Counting {
+                processes,
+                interpreters,
+            } => {
+                say(&format!(
+                    "counting {processes} processes ({interpreters} interpreters)"
+                ));
+            }
+            Update::Notice(text) => say(&text),
+            Update::Snapshot(snapshot) => {
+                totals.record(&snapshot);
+                match report.write(&snapshot, &totals) {
+                    // Nobody reads any more.
+                    Err(ReportError::Closed) => break,
+                    result => result?,
+                }
+            }
+            Update::Ended(_) => {}
+        }
+    }
+    // The session ends when nobody can ask anything of it any more.
+    drop(commands);
+    Ok(())
+}
+
+fn join(session: JoinHandle<Result<Ending>>) -> Result<Ending> {
+    session
+        .join()
+        .unwrap_or_else(|_| Err(anyhow!("counting has failed; this is a bug of pytop")))
+}
+
+/// Shows the end of what a command printed while the screen was there.
+fn replay(mut captured: File) {
+    let length = captured.seek(io::SeekFrom::End(0)).unwrap_or(0);
+    let _ = captured.seek(io::SeekFrom::Start(length.saturating_sub(SHOWN_OUTPUT)));
+    let mut output = Vec::new();
+    // What cannot be shown is the command's, and its run is over.
+    let _ = captured.take(SHOWN_OUTPUT).read_to_end(&mut output);
+    let _ = io::stdout().write_all(&output);
+}
+
+/// One message on standard error.
+fn say(message: &str) {
+    // There is nowhere to complain about a closed standard error.
+    let _ = writeln!(io::stderr(), "pytop: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let refused = || io::Error::from_raw_os_error(13);
+        let told = anyhow!(refused()).context("cannot look: Permission denied; run as root");
+        assert_eq!(
+            message(&told),
+            "cannot look: Permission denied; run as root"
+        );
+        let untold = anyhow!(refused()).context("cannot look");
+        assert_eq!(message(&untold), "cannot look: Permission denied");
+        assert_eq!(without_number("a (os error 2) b (os error 3)"), "a b");
+    }
+}

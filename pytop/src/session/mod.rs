@@ -1,0 +1,516 @@
+//! A run: finds processes, places probes, and tells what was counted, interval by interval.
+//!
+//! Everything that happens comes together in one loop, which owns all state:
+//!
+//! ```text
+//! kernel's process events ─┐                       ┌─ a snapshot at the end of each interval
+//! a sweep every second ────┤                       │
+//! the end of an interval ──┼─▶ Session ─ Update ──▶┤  the screen, or a report
+//! the command's stops ─────┤      ▲                │
+//! signals, process ends ───┘      └── Command ─────┘
+//! ```
+//!
+//! The loop blocks while probes are placed and counts are drained, so it runs in a thread of its
+//! own, see [`Session::spawn`].
+
+mod attachments;
+mod command;
+mod environment;
+mod family;
+mod roster;
+mod rows;
+mod scope;
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
+
+use self::attachments::Attachments;
+use self::command::Running;
+use self::roster::Roster;
+use self::scope::Members;
+use crate::cli::MethodChoice;
+use crate::cpython::{self, Interpreter};
+use crate::discover::{Attention, Finder, ProcRoot, ProcessEvent};
+use crate::model::{Snapshot, Uncounted};
+use crate::probe::launch::{Event, Output};
+use crate::probe::sideband::Sideband;
+use crate::probe::{Kernel, Program};
+use crate::updates::{Command, Update};
+
+/// Functions that can be counted in one interval, unless an option says otherwise.
+pub const TABLE_SIZE: u32 = 65_536;
+
+/// How often processes are looked for, besides what the kernel tells of them.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How long a command has to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What to count, and for how long.
+#[derive(Debug)]
+pub struct Options {
+    /// Which processes.
+    pub target: Target,
+    /// The length of an interval.
+    pub interval: Duration,
+    /// End after so many snapshots.
+    pub snapshots: Option<u64>,
+    /// How to count.
+    pub method: MethodChoice,
+    /// Functions that can be counted in one interval.
+    pub table_size: u32,
+    /// Run an empty program at each probe, for measuring.
+    pub count_nothing: bool,
+}
+
+/// Which processes to count.
+#[derive(Debug)]
+pub enum Target {
+    /// Every CPython process.
+    Machine,
+    /// These, and their descendants if asked for.
+    Processes {
+        /// Their pids.
+        pids: Vec<u32>,
+        /// Their descendants too.
+        children: bool,
+    },
+    /// A command to be started, and its descendants if asked for.
+    Command {
+        /// The program and its arguments.
+        words: Vec<std::ffi::OsString>,
+        /// Its descendants too.
+        children: bool,
+        /// Where its output goes.
+        output: Output,
+    },
+}
+
+/// Why a run has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All snapshots that were asked for have been taken.
+    Complete,
+    /// A signal asked for it.
+    Interrupted,
+    /// Nobody listens any more.
+    Dismissed,
+    /// All processes that were named have ended.
+    ProcessesEnded,
+    /// The command has ended, so.
+    CommandEnded(ExitStatus),
+}
+
+/// A run.
+pub struct Session {
+    kernel: Kernel,
+    finder: Finder<Interpreter>,
+    sideband: Option<Sideband>,
+    attachments: Attachments,
+    roster: Roster,
+    members: Members,
+    running: Option<Running>,
+    options: Options,
+    last: Instant,
+    announced: bool,
+    taken: u64,
+}
+
+/// Why the loop has woken up.
+enum Wake {
+    IntervalEnded,
+    Sweep,
+    Events,
+    Command(Event),
+    Asked(Option<Command>),
+    ProcessesEnded,
+    Signal,
+}
+
+impl Session {
+    /// Starts a run in a thread of its own. It sends its last update before the thread ends.
+    pub fn spawn(
+        options: Options,
+        updates: Sender<Update>,
+        commands: Receiver<Command>,
+    ) -> io::Result<thread::JoinHandle<Result<Ending>>> {
+        thread::Builder::new()
+            .name("pytop-session".to_owned())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .context("cannot start the runtime")?;
+                runtime.block_on(async {
+                    let mut session = Self::start(options)?;
+                    let result = session.run(&updates, commands).await;
+                    session.attachments.release_all();
+                    result
+                })
+            })
+    }
+
+    /// Loads the programs, finds the processes, and places all probes.
+    fn start(mut options: Options) -> Result<Self> {
+        environment::check()?;
+        // Processes that start from here on are told by the kernel, those from before are found.
+        let sideband = Sideband::open();
+        let mut finder = Finder::new(
+            ProcRoot::host().context("cannot open /proc")?,
+            Box::new(|file, path| cpython::examine(file, path).map_err(Into::into)),
+        );
+        finder.rely_on_events(sideband.is_ok());
+        let table_size = options.table_size;
+        let (kernel, scanned) = thread::scope(|scope| {
+            let kernel = scope.spawn(move || Kernel::load(table_size));
+            let scanned = matches!(options.target, Target::Machine).then(|| finder.scan());
+            (kernel.join(), scanned)
+        });
+        let mut kernel =
+            kernel.map_err(|_| anyhow::anyhow!("loading the eBPF programs failed"))??;
+        let program = if options.count_nothing {
+            Program::Empty
+        } else {
+            Program::FunctionEntry
+        };
+        let mut attachments = Attachments::new(program, options.method);
+        let mut roster = Roster::default();
+        let members = Members::new(&options.target)?;
+        if let Some(scan) = scanned {
+            let scan = scan.context("cannot list the processes in /proc")?;
+            for found in &scan.processes {
+                roster.take_up(
+                    found,
+                    &mut attachments,
+                    &mut kernel,
+                    members.reach(found.process.id.pid),
+                );
+            }
+        }
+        members.take_up_named(&mut finder, &mut roster, &mut attachments, &mut kernel)?;
+        let running = Running::start(&mut options.target)?;
+        let mut session = Self {
+            kernel,
+            finder,
+            sideband: sideband.ok(),
+            attachments,
+            roster,
+            members,
+            running,
+            options,
+            last: Instant::now(),
+            announced: false,
+            taken: 0,
+        };
+        if let Some(running) = &session.running {
+            session.members.add_root(running.pid());
+        }
+        Ok(session)
+    }
+
+    async fn run(
+        &mut self,
+        updates: &Sender<Update>,
+        mut commands: Receiver<Command>,
+    ) -> Result<Ending> {
+        let mut signals = [
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+        ];
+        let ends = self.members.ends()?;
+        let named = matches!(self.options.target, Target::Processes { .. });
+        let mut interval = every(self.options.interval);
+        let mut sweep = every(SWEEP);
+        self.last = Instant::now();
+        if self.running.is_none() {
+            self.announce(updates).await;
+        }
+        let ending = loop {
+            let wake = tokio::select! {
+                biased;
+                () = any(&mut signals) => Wake::Signal,
+                event = next_event(&mut self.running) => Wake::Command(event),
+                () = ready(&mut self.sideband) => Wake::Events,
+                () = scope::all_ended(&ends, named) => Wake::ProcessesEnded,
+                command = commands.recv() => Wake::Asked(command),
+                _ = interval.tick() => Wake::IntervalEnded,
+                _ = sweep.tick() => Wake::Sweep,
+            };
+            match wake {
+                Wake::Signal => break Ending::Interrupted,
+                Wake::Asked(None | Some(Command::Quit)) => break Ending::Dismissed,
+                Wake::Asked(Some(Command::SetInterval(length))) => interval = every(length),
+                Wake::Events => self.take_in_events(),
+                Wake::Sweep => self.sweep(),
+                Wake::ProcessesEnded => break Ending::ProcessesEnded,
+                Wake::Command(event) => {
+                    if let Some(status) = self.on_command(event, updates).await {
+                        break Ending::CommandEnded(status);
+                    }
+                }
+                Wake::IntervalEnded => {
+                    let snapshot = self.snapshot()?;
+                    if updates
+                        .send(Update::Snapshot(Arc::new(snapshot)))
+                        .await
+                        .is_err()
+                    {
+                        break Ending::Dismissed;
+                    }
+                    self.taken += 1;
+                    if self.options.snapshots == Some(self.taken) {
+                        break Ending::Complete;
+                    }
+                }
+            }
+        };
+        self.finish(ending, updates).await
+    }
+
+    /// Ends the command, tells what is left, and says how the run has ended.
+    async fn finish(&mut self, ending: Ending, updates: &Sender<Update>) -> Result<Ending> {
+        let ending = self.end_command(ending).await;
+        if ending != Ending::Complete && ending != Ending::Dismissed {
+            let snapshot = self.snapshot()?;
+            // Nobody may listen any more, which is no matter at the end.
+            let _ = updates.send(Update::Snapshot(Arc::new(snapshot))).await;
+        }
+        if matches!(ending, Ending::CommandEnded(_)) && !self.announced {
+            let _ = updates.send(Update::Notice(self.nothing_counted())).await;
+        }
+        let _ = updates.send(Update::Ended(describe(ending))).await;
+        Ok(ending)
+    }
+
+    /// Ends the command if it still runs. One that was interrupted together with pytop, from the
+    /// terminal, gets the time to end by itself; its status is then that of the run.
+    async fn end_command(&mut self, ending: Ending) -> Ending {
+        let Some(running) = &mut self.running else {
+            return ending;
+        };
+        match ending {
+            Ending::CommandEnded(_) => ending,
+            Ending::Interrupted => {
+                let status = match running.end_within(GRACE).await {
+                    Some(status) => Some(status),
+                    None => running.terminate(GRACE).await,
+                };
+                status.map_or(ending, Ending::CommandEnded)
+            }
+            _ => {
+                running.terminate(GRACE).await;
+                ending
+            }
+        }
+    }
+
+    /// Says, once, that all probes are in place.
+    async fn announce(&mut self, updates: &Sender<Update>) {
+        if !std::mem::replace(&mut self.announced, true) {
+            let counting = Update::Counting {
+                processes: self.roster.counted(),
+                interpreters: self.attachments.interpreters(),
+            };
+            let _ = updates.send(counting).await;
+        }
+    }
+
+    async fn on_command(&mut self, event: Event, updates: &Sender<Update>) -> Option<ExitStatus> {
+        match event {
+            Event::Ended(status) => return Some(status),
+            Event::Unwatched { pid, reason } => {
+                let notice = format!(
+                    "process {pid} could not be held at its start ({reason}): its first calls may \
+                     be missing"
+                );
+                let _ = updates.send(Update::Notice(notice)).await;
+            }
+            Event::Held(held) => {
+                self.members.add(held.pid, held.stage);
+                let looked = self.look_at(held.pid);
+                let verdict = command::verdict(held.stage, looked);
+                if looked {
+                    self.announce(updates).await;
+                }
+                held.proceed(verdict);
+            }
+        }
+        None
+    }
+
+    /// Looks at a process, and counts it if it runs CPython and belongs to those asked for.
+    fn look_at(&mut self, pid: u32) -> bool {
+        if !self.members.contains(pid) {
+            return false;
+        }
+        let Ok(found) = self.finder.look_at(pid) else {
+            self.roster.end(pid);
+            return false;
+        };
+        let reach = self.members.reach(pid);
+        self.roster
+            .take_up(&found, &mut self.attachments, &mut self.kernel, reach);
+        true
+    }
+
+    fn take_in_events(&mut self) {
+        let mut look = Vec::new();
+        let mut scan = false;
+        if let Some(sideband) = &mut self.sideband {
+            let (finder, members) = (&mut self.finder, &mut self.members);
+            sideband.drain(&mut |event: ProcessEvent| {
+                members.on_event(&event);
+                match finder.on_event(&event) {
+                    Attention::None => {}
+                    Attention::LookAt(pid) => look.push(pid),
+                    Attention::Scan => scan = true,
+                }
+            });
+        }
+        if scan {
+            self.sweep();
+        }
+        look.sort_unstable();
+        look.dedup();
+        for pid in look {
+            self.look_at(pid);
+        }
+    }
+
+    /// Looks at everything, for what no event has told.
+    fn sweep(&mut self) {
+        if let Some(sideband) = &mut self.sideband
+            && sideband.follow_cpus().unwrap_or(true)
+        {
+            self.finder.rely_on_events(true);
+        }
+        if let Some(pids) = self.members.pids() {
+            for pid in pids {
+                self.look_at(pid);
+            }
+            return;
+        }
+        // A /proc that cannot be listed now may be again in a second; what is known stays.
+        let Ok(scan) = self.finder.scan() else { return };
+        let alive: Vec<_> = scan
+            .processes
+            .iter()
+            .map(|found| found.process.id)
+            .collect();
+        for found in &scan.processes {
+            let reach = self.members.reach(found.process.id.pid);
+            self.roster
+                .take_up(found, &mut self.attachments, &mut self.kernel, reach);
+        }
+        self.roster.end_all_but(&alive);
+        let files: Vec<_> = scan.interpreters.iter().map(|file| file.id).collect();
+        self.attachments.release_all_but(&files);
+    }
+
+    /// Ends the interval.
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        self.take_in_events();
+        let gone = self.members.take_ended();
+        let drained = self
+            .kernel
+            .drain()
+            .context("cannot read the counts from the kernel")?;
+        // The forks of all processes that have counts are among the events by now.
+        self.take_in_events();
+        let members = &self.members;
+        let (rows, calls) = rows::rows(drained.frames, |pid| members.contains(pid));
+        let (processes, ended) =
+            self.roster
+                .close_interval(&calls, &drained.processes, &self.attachments);
+        for pid in &ended {
+            self.attachments.release(*pid);
+        }
+        self.kernel.forget_processes(ended);
+        self.members.bury(&gone);
+        let interval = drained.at.duration_since(self.last);
+        self.last = drained.at;
+        Ok(Snapshot {
+            time: drained.time,
+            interval,
+            rows,
+            uncounted: Uncounted {
+                table_full: drained.losses.table_full,
+                unreadable_name: drained.losses.unreadable_name + drained.losses.unknown_site,
+            },
+            processes,
+        })
+    }
+
+    fn nothing_counted(&self) -> String {
+        let hint = if self.members.with_descendants() {
+            ""
+        } else {
+            " (what it starts is counted with --children)"
+        };
+        format!("the command ran no CPython: nothing was counted{hint}")
+    }
+}
+
+fn describe(ending: Ending) -> String {
+    match ending {
+        Ending::Complete => "all snapshots have been taken".to_owned(),
+        Ending::Interrupted => "interrupted".to_owned(),
+        Ending::Dismissed => String::new(),
+        Ending::ProcessesEnded => "the processes have ended".to_owned(),
+        Ending::CommandEnded(status) => {
+            use std::os::unix::process::ExitStatusExt as _;
+            match (status.code(), status.signal()) {
+                (Some(code), _) => format!("the command has ended with status {code}"),
+                (None, Some(signal)) => format!("the command was ended by signal {signal}"),
+                (None, None) => "the command has ended".to_owned(),
+            }
+        }
+    }
+}
+
+fn every(length: Duration) -> Interval {
+    let mut interval = interval_at(tokio::time::Instant::now() + length, length);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    interval
+}
+
+fn listen(kind: SignalKind) -> Result<Signal> {
+    signal(kind).context("cannot listen for signals")
+}
+
+async fn any(signals: &mut [Signal; 3]) {
+    let [interrupt, terminate, hangup] = signals;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
+async fn next_event(running: &mut Option<Running>) -> Event {
+    match running {
+        Some(running) => running.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ready(sideband: &mut Option<Sideband>) {
+    if let Some(events) = sideband
+        && events.wait().await.is_err()
+    {
+        // The sweep goes on without it.
+        *sideband = None;
+    }
+    if sideband.is_none() {
+        std::future::pending().await
+    }
+}

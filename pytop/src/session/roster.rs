@@ -1,0 +1,158 @@
+//! The CPython processes of an interval, and how each of them is counted.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::attachments::{Attachments, File, Reach};
+use crate::cpython::Interpreter;
+use crate::discover::{Found, ProcessId};
+use crate::model::{Coverage, Method, ProcessStatus, Text};
+use crate::probe::{Kernel, Seen};
+
+struct Listed {
+    id: ProcessId,
+    status: ProcessStatus,
+}
+
+/// All processes that have run CPython since the last snapshot.
+#[derive(Default)]
+pub(super) struct Roster {
+    listed: BTreeMap<u32, Listed>,
+}
+
+impl Roster {
+    /// Takes up a process, and sees to it that it is counted.
+    pub(super) fn take_up(
+        &mut self,
+        found: &Found<Interpreter>,
+        attachments: &mut Attachments,
+        kernel: &mut Kernel,
+        reach: Reach,
+    ) -> &Coverage {
+        // Each interpreter gets its probe; what is shown is the one that can be counted.
+        let mut best: Option<(Coverage, &Arc<File>)> = None;
+        for file in &found.interpreters {
+            let coverage = attachments.cover(kernel, file, reach);
+            let is_better = matches!(
+                (&best, &coverage),
+                (None, _) | (Some((Coverage::NotCounted(_), _)), Coverage::Counted(_))
+            );
+            if is_better {
+                best = Some((coverage, file));
+            }
+        }
+        let process = &found.process;
+        let (coverage, interpreter, python) = match best {
+            Some((coverage, file)) => (coverage, Text::from(file.path.as_path()), version(file)),
+            None => (
+                Coverage::NotCounted("its interpreter is gone".into()),
+                Text::default(),
+                None,
+            ),
+        };
+        let status = ProcessStatus {
+            pid: process.id.pid,
+            comm: process.comm.clone(),
+            exe: process.exe.clone(),
+            interpreter,
+            python,
+            user: Arc::clone(&process.user),
+            container: process.container.clone(),
+            coverage,
+            calls: 0,
+            ended: false,
+        };
+        let listed = Listed {
+            id: process.id,
+            status,
+        };
+        let entry = self.listed.entry(process.id.pid).insert_entry(listed);
+        &entry.into_mut().status.coverage
+    }
+
+    /// A process has ended, or runs CPython no more. It is listed once more.
+    pub(super) fn end(&mut self, pid: u32) {
+        if let Some(listed) = self.listed.get_mut(&pid) {
+            listed.status.ended = true;
+        }
+    }
+
+    /// Ends all processes but these.
+    pub(super) fn end_all_but(&mut self, alive: &[ProcessId]) {
+        for listed in self.listed.values_mut() {
+            if alive.binary_search(&listed.id).is_err() {
+                listed.status.ended = true;
+            }
+        }
+    }
+
+    /// Processes that are counted now.
+    pub(super) fn counted(&self) -> usize {
+        self.listed
+            .values()
+            .filter(|listed| matches!(listed.status.coverage, Coverage::Counted(_)))
+            .count()
+    }
+
+    /// The processes of the interval that has ended, with their calls. Those that have ended are
+    /// struck off; their pids are returned.
+    ///
+    /// `seen` are the processes that the kernel saw calling; one that came and went between two
+    /// looks is known by that alone.
+    pub(super) fn close_interval(
+        &mut self,
+        calls: &HashMap<u32, u64>,
+        seen: &[(u32, Seen)],
+        attachments: &Attachments,
+    ) -> (Vec<ProcessStatus>, Vec<u32>) {
+        let mut ended = Vec::new();
+        let mut processes: Vec<ProcessStatus> = self
+            .listed
+            .values()
+            .map(|listed| listed.status.clone())
+            .collect();
+        for (pid, seen) in seen {
+            if !self.listed.contains_key(pid) && calls.contains_key(pid) {
+                processes.push(came_and_went(*pid, seen, attachments));
+                ended.push(*pid);
+            }
+        }
+        for process in &mut processes {
+            process.calls = calls.get(&process.pid).copied().unwrap_or(0);
+        }
+        processes.sort_unstable_by_key(|process| process.pid);
+        self.listed.retain(|pid, listed| {
+            if listed.status.ended {
+                ended.push(*pid);
+            }
+            !listed.status.ended
+        });
+        (processes, ended)
+    }
+}
+
+fn version(file: &File) -> Option<Arc<str>> {
+    file.interpreter
+        .version
+        .as_ref()
+        .map(|version| version.to_string().into())
+}
+
+fn came_and_went(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus {
+    let file = attachments.file(seen.site);
+    let path = file
+        .map(|file| Text::from(file.path.as_path()))
+        .unwrap_or_default();
+    ProcessStatus {
+        pid,
+        comm: seen.comm.clone(),
+        exe: path.clone(),
+        interpreter: path,
+        python: file.and_then(|file| version(file)),
+        user: "".into(),
+        container: None,
+        coverage: Coverage::Counted(Method::Marker),
+        calls: 0,
+        ended: true,
+    }
+}

@@ -1,0 +1,158 @@
+//! Measures what pytop costs: the traced program for each call, and the machine while it runs.
+
+mod contestant;
+mod figures;
+mod python;
+mod resources;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::command::{build_pytop, find, run};
+use crate::interpreters::Index;
+use crate::privilege::{again_as_root, is_root};
+use crate::pythons::Pythons;
+use contestant::Contestant;
+use figures::Figures;
+use python::Script;
+
+/// Measure what a counted call, pytop itself, and its start cost, and print a table.
+///
+/// The contestants take turns in each round, so that a change of the machine's speed meets all of
+/// them. bpftrace takes part if it is installed.
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// How often each contestant has its turn.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Measure; set when this runs again as root.
+    #[arg(long, hide = true, value_name = "PYTOP")]
+    built: Option<PathBuf>,
+}
+
+/// Calls of one measurement: about a third of a second's worth when they are counted.
+const CALLS: usize = 300_000;
+/// Measurements of one turn. The first is thrown away: it warms the caches.
+const MEASUREMENTS: usize = 3;
+
+impl Bench {
+    pub(crate) fn run(self) -> Result<()> {
+        if let Some(pytop) = &self.built {
+            return self.measure(pytop, &Pythons::default().fetch()?);
+        }
+        let pytop = build_pytop()?;
+        let pythons = Pythons::default().fetch()?;
+        if is_root() {
+            return self.measure(&pytop, &pythons);
+        }
+        let mut again = again_as_root()?;
+        run(again
+            .arg("--built")
+            .arg(&pytop)
+            .args(env::args_os().skip(2)))
+    }
+
+    fn measure(&self, pytop: &Path, pythons: &Index) -> Result<()> {
+        let interpreter = |name: &str| {
+            let found = pythons
+                .interpreters
+                .iter()
+                .find(|python| python.name == name);
+            found.with_context(|| format!("Python {name} was not fetched"))
+        };
+        for name in ["3.9", "3.15"] {
+            self.calls(pytop, interpreter(name)?)?;
+        }
+        self.start(pytop, pythons)?;
+        resources::measure(pytop, interpreter("3.9")?)
+    }
+
+    /// What one call costs the traced program.
+    fn calls(&self, pytop: &Path, python: &crate::interpreters::Interpreter) -> Result<()> {
+        let mut contestants = vec![
+            Contestant::nobody(),
+            Contestant::empty(pytop),
+            Contestant::pytop(pytop),
+        ];
+        if find("bpftrace").is_some() {
+            contestants.push(Contestant::bpftrace(&python.executable));
+        }
+        let mut hot = Script::start(python, include_str!("bench/hot.py"))?;
+        let mut readings = vec![Vec::new(); contestants.len()];
+        for _ in 0..self.rounds {
+            for (contestant, readings) in contestants.iter().zip(&mut readings) {
+                let attached = contestant.attach()?;
+                hot.measure(CALLS)?;
+                for _ in 1..MEASUREMENTS {
+                    readings.push(hot.measure(CALLS)?);
+                }
+                attached.detach()?;
+            }
+        }
+
+        println!(
+            "\nPython {}: one call of an idle function, in ns",
+            python.version
+        );
+        println!(
+            "{:<16} {:>7} {:>15} {:>7} {:>9}",
+            "", "median", "spread", "added", "to empty"
+        );
+        let figures = readings.into_iter().map(Figures::of).collect::<Vec<_>>();
+        let [base, empty, ..] = figures.as_slice() else {
+            return Ok(());
+        };
+        for (contestant, each) in contestants.iter().zip(&figures) {
+            print!(
+                "{:<16} {:>7.0} {:>15}",
+                contestant.name,
+                each.median,
+                each.spread()
+            );
+            let added = each.median - base.median;
+            if contestant.counts() {
+                println!(
+                    " {added:>7.0} {:>8.2}x",
+                    added / (empty.median - base.median)
+                );
+            } else {
+                println!();
+            }
+        }
+        if let [base, _, pytop, bpftrace] = figures.as_slice() {
+            let ratio = (pytop.median - base.median) / (bpftrace.median - base.median);
+            println!("a call counted by pytop costs {ratio:.2}x of one counted by bpftrace");
+        } else {
+            println!("bpftrace is not installed: no comparison");
+        }
+        Ok(())
+    }
+
+    /// How long it takes from the start of the program to the last probe.
+    fn start(&self, pytop: &Path, pythons: &Index) -> Result<()> {
+        let live = pythons
+            .interpreters
+            .iter()
+            .filter(|python| ["3.9", "3.15"].contains(&python.name.as_str()));
+        let _running = live
+            .map(|python| Script::start(python, include_str!("bench/many.py")))
+            .collect::<Result<Vec<_>>>()?;
+        let contestant = Contestant::pytop(pytop);
+        let mut readings = Vec::new();
+        for _ in 0..self.rounds {
+            let attached = contestant.attach()?;
+            readings.push(attached.time_to_ready.as_secs_f64() * 1000.0);
+            attached.detach()?;
+        }
+        let each = Figures::of(readings);
+        println!(
+            "\nFrom pytop's start to all probes in place: {:.0} ms ({})",
+            each.median,
+            each.spread()
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! The programs whose calls are counted.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::command::not_started;
+use crate::interpreters::Interpreter;
+
+/// A running Python script. It ends when this goes.
+pub(super) struct Script {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Script {
+    /// Starts a script in the root of a fetched interpreter and waits until it is ready.
+    pub(super) fn start(python: &Interpreter, script: &str) -> Result<Self> {
+        let mut command = python.chroot.command()?;
+        command
+            .args(["-I", "-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|error| not_started(&command, &error))?;
+        let input = child.stdin.take();
+        let output = child.stdout.take().context("a script without an output")?;
+        let mut script = Self {
+            child,
+            input,
+            output: BufReader::new(output),
+        };
+        match script.answer()?.as_str() {
+            "ready" => Ok(script),
+            other => bail!("the script said {other:?} instead of being ready"),
+        }
+    }
+
+    /// The nanoseconds that one of so many calls took.
+    pub(super) fn measure(&mut self, calls: usize) -> Result<f64> {
+        let input = self
+            .input
+            .as_mut()
+            .context("the script's input is closed")?;
+        writeln!(input, "{calls}").context("cannot reach the script")?;
+        let answer = self.answer()?;
+        answer
+            .parse()
+            .with_context(|| format!("the script said {answer:?}, which is no number"))
+    }
+
+    fn answer(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.output
+            .read_line(&mut line)
+            .context("cannot hear from the script")?;
+        if line.is_empty() {
+            bail!("the script ended");
+        }
+        Ok(line.trim().to_owned())
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.child.wait();
+    }
+}
