@@ -137,8 +137,8 @@ fn restore_before_panics_are_reported() {
 }
 
 /// Collects a frame and writes it at once, as one synchronized update where the terminal knows
-/// that (mode 2026). What was not flushed, because drawing has panicked, is never written: by then
-/// the terminal has been given back.
+/// that (mode 2026). Nothing is written to a terminal that has been given back, not even the
+/// cursor that `ratatui::Terminal` shows when it is dropped.
 #[derive(Default)]
 struct Frames(Vec<u8>);
 
@@ -149,7 +149,8 @@ impl Write for Frames {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.0.is_empty() {
+        if self.0.is_empty() || !TAKEN.load(Ordering::Acquire) {
+            self.0.clear();
             return Ok(());
         }
         let mut frame = Vec::with_capacity(self.0.len() + 16);

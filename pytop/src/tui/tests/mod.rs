@@ -4,3 +4,4 @@ mod behaviour;
 mod fixture;
 mod pictures;
 mod styles;
+mod terminal;
