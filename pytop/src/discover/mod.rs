@@ -23,6 +23,7 @@
 pub mod container;
 pub mod error;
 pub mod event;
+pub mod family;
 pub mod file;
 pub mod finder;
 pub mod mapping;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use error::LookError;
 pub use event::ProcessEvent;
+pub use family::descendants;
 pub use file::{FileId, InterpreterFile};
 pub use finder::{Attention, Finder, Found, Scan};
 pub use proc_root::ProcRoot;
