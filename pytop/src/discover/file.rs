@@ -57,7 +57,7 @@ const KEPT_SCANS: u64 = 60;
 /// Verdicts of files without CPython that are kept at most: about 100 bytes each.
 const MOST_VERDICTS: usize = 1 << 16;
 
-/// Tells what is in a file: `None` for no CPython.
+/// Tells what is in a file: `None` for no CPython. The path is to be shown, also by its errors.
 pub type Examine<I> =
     Box<dyn FnMut(&File, &Path) -> Result<Option<I>, Box<dyn Error + Send + Sync>> + Send>;
 
@@ -281,10 +281,7 @@ impl<I: PartialEq> Files<I> {
                 interpreter,
                 used: AtomicU64::new(self.scan),
             })),
-            Err(source) => Verdict::Unknown(Arc::new(FileError::Damaged {
-                path: Text::from(path),
-                source,
-            })),
+            Err(error) => Verdict::Unknown(Arc::new(FileError::Damaged(error))),
         })
     }
 

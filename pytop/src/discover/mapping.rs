@@ -9,7 +9,7 @@
 //!
 //! The kernel writes a newline of the path as `\012` and leaves every other byte alone, the
 //! backslash included, so that a file which has `\012` in its name cannot be told from one which
-//! has a newline there (`show_map_vma`, fs/proc/task_mmu.c). A path is therefore shown, and tried
+//! has a newline there (`show_map_vma` in `fs/proc/task_mmu.c`). A path is therefore shown, and tried
 //! as a last resort, but never taken for the identity of a file.
 
 use std::fmt;

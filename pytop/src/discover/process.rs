@@ -64,7 +64,7 @@ impl Process {
         root: &ProcRoot,
         pid: u32,
         stat: &ProcessStat,
-        status: &ProcessStatus,
+        status: ProcessStatus,
         users: &mut Users,
     ) -> io::Result<Self> {
         let (exe, exe_deleted) = executable(root, pid)?;

@@ -66,7 +66,7 @@ const LINGER: Duration = Duration::from_millis(20);
 /// How long the buffers are left alone at most.
 const AT_LEAST_EVERY: Duration = Duration::from_millis(200);
 
-/// `PERF_RECORD_MISC_COMM_EXEC` (include/uapi/linux/perf_event.h): this COMM record comes from an
+/// `PERF_RECORD_MISC_COMM_EXEC` of `include/uapi/linux/perf_event.h`: this COMM record comes from an
 /// exec, not from a thread that renames itself.
 const MISC_COMM_EXEC: u16 = 1 << 13;
 
@@ -393,3 +393,6 @@ fn event(record: &Record<'_>, misc: u16) -> Option<ProcessEvent> {
     // A process of a pid namespace that is not ours, nor below it, has the pid 0 here.
     .filter(|event| !matches!(event, ProcessEvent::Fork { child: 0, .. }))
 }
+
+#[cfg(test)]
+mod tests;

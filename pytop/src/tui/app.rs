@@ -6,7 +6,7 @@ use std::time::Duration;
 use ratatui::layout::{Position, Size};
 
 use super::Settings;
-use super::action::{Action, Edit, Effects, Motion, Side, Step};
+use super::action::{Action, Demand, Edit, Effects, Motion, Side, Step};
 use super::areas::Areas;
 use super::columns::{self, Column};
 use super::detail;
@@ -21,7 +21,7 @@ use super::selection::Selection;
 use super::summary::Summary;
 use super::theme::{Glyphs, Theme};
 use crate::model::{Entry, EntryKey, Filter, GroupBy, Snapshot, SortKey, Totals, View};
-use crate::updates::{Scope, Update};
+use crate::updates::{Command, Scope, Update};
 
 /// The last snapshot and everything before it.
 #[derive(Clone, Debug, Default)]
@@ -176,18 +176,8 @@ impl App {
         match action {
             Action::Quit => return Effects::QUIT,
             Action::Back => return self.back(),
-            Action::Suspend => {
-                return Effects {
-                    suspend: true,
-                    ..Effects::DRAW
-                };
-            }
-            Action::Redraw => {
-                return Effects {
-                    clear: true,
-                    ..Effects::DRAW
-                };
-            }
+            Action::Suspend => return Effects::demand(Demand::Suspend),
+            Action::Redraw => return Effects::demand(Demand::Clear),
             Action::Help => self.toggle_help(),
             Action::Move(motion) => self.travel(motion),
             Action::Open => self.open(),
@@ -260,7 +250,7 @@ impl App {
                 if self.is_paused() {
                     return Effects {
                         draw: gone.is_some(),
-                        ..Effects::NONE
+                        demand: None,
                     };
                 }
                 self.refresh();
@@ -276,10 +266,9 @@ impl App {
                 // The first reason is the true one; the session's own end follows from it.
                 self.ended.get_or_insert(reason);
                 self.settle();
-                return Effects {
-                    quit: self.close_at_end,
-                    ..Effects::DRAW
-                };
+                if self.close_at_end {
+                    return Effects::QUIT;
+                }
             }
         }
         Effects::DRAW
@@ -476,7 +465,7 @@ impl App {
 
     fn set_interval(&mut self, interval: Duration) -> Effects {
         self.interval = interval;
-        Effects::set_interval(interval)
+        Effects::demand(Demand::Send(Command::SetInterval(interval)))
     }
 
     fn edit(&mut self, edit: &Edit) {
@@ -576,7 +565,7 @@ impl App {
     }
 
     fn click_title(&mut self, x: u16) {
-        let places = columns::places(self.size.width);
+        let places = columns::places(self.size.width, self.view.sort);
         let place = places.iter().find(|place| x < place.x + place.width + 1);
         if let Some(key) = place.and_then(|place: &columns::Place| Column::sort_key(place.column)) {
             if key == self.view.sort {

@@ -132,10 +132,18 @@ pub(super) static BINDINGS: &[Binding] = &[
     Binding {
         keys: &[plain(KeyCode::Enter), character('e')],
         action: Action::Open,
-        contexts: &[Table, Processes, Menu],
+        contexts: SCREENS,
         bar: "Open",
         section: Section::Move,
         help: "open the selected row: full names, chart, shares",
+    },
+    Binding {
+        keys: &[plain(KeyCode::Enter), character('e')],
+        action: Action::Open,
+        contexts: &[Menu],
+        bar: "Choose",
+        section: Section::Move,
+        help: "in a menu: choose",
     },
     Binding {
         keys: &[
@@ -177,10 +185,18 @@ pub(super) static BINDINGS: &[Binding] = &[
     Binding {
         keys: &[character('P'), plain(KeyCode::F(2))],
         action: Action::Processes,
-        contexts: SCREENS,
+        contexts: &[Table],
         bar: "Processes",
         section: Section::Show,
         help: "every CPython process and how it is counted, or why not",
+    },
+    Binding {
+        keys: &[character('P'), plain(KeyCode::F(2))],
+        action: Action::Processes,
+        contexts: &[Processes],
+        bar: "Table",
+        section: Section::Show,
+        help: "from the processes back to the table",
     },
     Binding {
         keys: &[character('<'), character(',')],

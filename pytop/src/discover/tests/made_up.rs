@@ -263,8 +263,7 @@ fn a_path_is_believed_only_if_it_leads_to_the_mapped_inode() {
     let library = machine.python("libpython.so", '9');
     machine.process(7, &[&shell, &library], Access::Paths);
     // The package was upgraded: the path leads to the next version, but that is not mapped.
-    fs::remove_file(&library).expect("removed");
-    machine.file("in-between", b"takes the inode number", b"");
+    fs::rename(&library, machine.folder.path().join("kept")).expect("renamed");
     machine.python("libpython.so", 'X');
     let (mut finder, _) = machine.finder();
     assert!(finder.scan().expect("a tree").processes.is_empty());
@@ -289,9 +288,14 @@ fn what_comes_and_goes_between_scans_is_followed() {
         // Another process with the same number and program.
         machine.stat(7, b"python", 'S', 1, 101);
         assert_eq!(pids(&mut finder), [(7, 101)]);
-        // An exec in either direction.
+        // An exec in either direction. That of the interpreter shows without an event.
         machine.process(7, &[&shell], Access::MapFiles);
         machine.process(8, &[&python], Access::MapFiles);
+        if relies_on_events {
+            let event = mapped(8, &python, 0, 5);
+            assert_eq!(finder.on_event(&event), Attention::LookAt(8));
+            assert!(finder.look_at(8).is_ok());
+        }
         assert_eq!(pids(&mut finder), [(8, 100)]);
         // An end.
         fs::rename(&eight, machine.folder.path().join("gone")).expect("renamed");
@@ -442,10 +446,7 @@ fn a_process_that_cannot_be_counted_says_why() {
         "{shown}"
     );
     let shown = error(8).to_string();
-    assert!(
-        shown.contains("damaged: section headers beyond the end"),
-        "{shown}"
-    );
+    assert!(shown.contains("runs CPython: /"), "{shown}");
     assert!(matches!(
         error(9),
         LookError::Thread {
@@ -458,7 +459,7 @@ fn a_process_that_cannot_be_counted_says_why() {
     let scan = finder.scan().expect("a tree");
     assert!(scan.processes.is_empty());
     assert_eq!(scan.unexamined.len(), 1);
-    assert!(matches!(&*scan.unexamined[0], FileError::Damaged { .. }));
+    assert!(matches!(&*scan.unexamined[0], FileError::Damaged(_)));
 }
 
 #[test]
@@ -544,10 +545,11 @@ fn a_process_that_maps_without_end_waits_for_the_next_scan() {
     let (mut finder, _) = machine.finder();
     finder.rely_on_events(true);
     finder.scan().expect("a tree");
-    let looks = (0..100)
-        .take_while(|_| finder.on_event(&mapped(7, &shell, 0, 0)) == Attention::LookAt(7))
-        .map(|_| finder.look_at(7).expect_err("not CPython"))
-        .count();
+    let mut looks = 0;
+    while looks < 100 && finder.on_event(&mapped(7, &shell, 0, 0)) == Attention::LookAt(7) {
+        finder.look_at(7).expect_err("not CPython");
+        looks += 1;
+    }
     assert!((8..64).contains(&looks), "{looks}");
     // What was passed over is made up for in the very next scan.
     machine.process(7, &[&shell, &library], Access::MapFiles);
