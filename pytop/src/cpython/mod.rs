@@ -6,7 +6,7 @@
 //! An interpreter is recognised by what it defines, not by its name: programs that embed CPython
 //! have any name, while `python3` may be an empty shell around `libpython3.9.so.1.0`, and every
 //! extension module refers to the same symbols without defining them. Hundreds of files are no
-//! interpreter and are dismissed with some ten small reads each.
+//! interpreter and are dismissed with some five to ten small reads each.
 //!
 //! An interpreter can be counted by a *method*. There is one so far, the live marker:
 //!
@@ -267,20 +267,4 @@ fn hidden_landmarks(elf: &Elf<'_>, limit: u64) -> Result<Option<Landmarks>, Faul
 fn has_runtime_section(elf: &Elf<'_>) -> bool {
     elf.section(".PyRuntime")
         .is_some_and(|section| section.allocated && section.size > 0)
-}
-
-impl ExamineError {
-    fn new(path: &Path, fault: Fault) -> Self {
-        match fault {
-            Fault::Read(source) => Self::Read {
-                path: path.into(),
-                source,
-            },
-            Fault::Damaged { part, problem } => Self::Damaged {
-                path: path.into(),
-                part,
-                problem,
-            },
-        }
-    }
 }

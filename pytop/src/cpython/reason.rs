@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use thiserror::Error;
 
+use super::source::Fault;
 use super::{Architecture, Version};
 use crate::model::Text;
 
@@ -33,6 +35,20 @@ pub enum ExamineError {
         /// What is wrong with the part.
         problem: &'static str,
     },
+}
+
+impl ExamineError {
+    pub(super) fn new(path: &Path, fault: Fault) -> Self {
+        let path = path.into();
+        match fault {
+            Fault::Read(source) => Self::Read { path, source },
+            Fault::Damaged { part, problem } => Self::Damaged {
+                path,
+                part,
+                problem,
+            },
+        }
+    }
 }
 
 /// Why an interpreter cannot be counted. Completes the sentence "not counted: …".

@@ -99,7 +99,7 @@ fn no_changed_byte_makes_it_panic_or_read_much() {
             {
                 continue;
             }
-            for value in [0x00, 0x01, 0x7f, 0x80, 0xff] {
+            for value in [0x00, 0x7f, 0xff] {
                 let mut file = Watched::new(bytes.clone());
                 file.bytes[position] = value;
                 let _ = file.examine();
