@@ -11,7 +11,7 @@
 //!   -> examined once             kept open, so that a probe finds it when the process is gone
 //! ```
 //!
-//! What is true of a file ([`file`]) is found once, however many processes map it; what is true of
+//! What is true of a file ([`mod@file`]) is found once, however many processes map it; what is true of
 //! a process ([`process`]) is read only for those that run CPython. [`Finder`] puts both together,
 //! and is driven by what the kernel tells of processes ([`event`]), with a scan every second that
 //! would find everything without those events.

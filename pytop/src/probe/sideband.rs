@@ -31,9 +31,9 @@
 //! - the *records*, which wake us only when half of their buffer is full, and
 //! - the *doorbell*, which has nothing but COMM records, and wakes us with each. An exec rings once.
 //!
-//! [`Sideband::wait`] gives an exec that rang [`SETTLE`] to map its files. While every look finds
-//! something, the next one follows after [`LINGER`] without asking the kernel, so that a storm costs
-//! us a hundred looks a second, whatever its size. Without any exec, [`AT_LEAST_EVERY`] is how late a
+//! [`Sideband::wait`] gives an exec that rang two milliseconds to map its files. While every look finds
+//! something, the next one follows after 10 ms without asking the kernel, so that a storm costs
+//! us a hundred looks a second, whatever its size. Without any exec, 200 ms is how late a
 //! library that is loaded may be seen. What does not fit into a buffer in that time is counted and
 //! told as [`ProcessEvent::Lost`].
 
