@@ -61,7 +61,7 @@ pub enum LookError {
     /// It belongs to someone else.
     #[error(
         "not permitted to look at process {pid}: {}; run pytop as root (sudo pytop), or with the \
-         capabilities CAP_SYS_ADMIN and CAP_SYS_PTRACE",
+         capability CAP_SYS_PTRACE too",
         describe(source)
     )]
     NotPermitted {
@@ -89,7 +89,11 @@ pub enum FileError {
     /// It could not be opened. That takes `CAP_DAC_READ_SEARCH` when only its owner may read it.
     #[error(
         "cannot open {path}: {}{}", describe(source),
-        if is_refusal(source) { "; run pytop as root (sudo pytop)" } else { "" }
+        if is_refusal(source) && !nix::unistd::geteuid().is_root() {
+            "; run pytop as root (sudo pytop), or with the capability CAP_DAC_READ_SEARCH too"
+        } else {
+            ""
+        }
     )]
     Unreadable {
         /// The file, as the process that maps it sees it.
@@ -97,12 +101,10 @@ pub enum FileError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// It is not what it should be.
-    #[error("{source}")]
-    Damaged {
-        /// The file, as the process that maps it sees it.
-        path: Text,
-        /// What is wrong with which part of it; names the file too.
-        source: Box<dyn Error + Send + Sync>,
-    },
+    /// It could not be read, or is not what it should be.
+    #[error(transparent)]
+    Damaged(
+        /// Which file, and what is wrong with it.
+        Box<dyn Error + Send + Sync>,
+    ),
 }

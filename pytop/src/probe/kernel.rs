@@ -57,8 +57,11 @@ pub struct Kernel {
 pub enum LoadError {
     /// The user may not do this.
     ///
-    /// `CAP_SYS_ADMIN` includes `CAP_BPF` and `CAP_PERFMON`, which were enough for uprobes from
-    /// Linux 5.8 to 6.15 (kernel/events/core.c, `perf_uprobe_event_init`).
+    /// Each of the capabilities that the message names has its part: `CAP_SYS_ADMIN` to place
+    /// uprobes (`CAP_BPF` and `CAP_PERFMON`, which it includes, were enough from Linux 5.8 to 6.15:
+    /// kernel/events/core.c, `perf_uprobe_event_init`), `CAP_SYS_PTRACE` to look at the processes
+    /// of others, and `CAP_DAC_READ_SEARCH` to open their files, deleted ones above all: the
+    /// directory that leads to those, `/proc/PID/map_files`, is open to its owner alone.
     #[error(
         "not enough privilege to count calls: the kernel refused {refused} ({}); {remedy}",
         describe(source)
@@ -217,10 +220,11 @@ fn require_uprobes(pmu_type: u32) -> Result<(), LoadError> {
 fn not_permitted(refused: &'static str, source: io::Error) -> LoadError {
     let remedy = if nix::unistd::geteuid().is_root() {
         "root is restricted here, as it is in a container: pytop needs the capabilities \
-         CAP_SYS_ADMIN and CAP_SYS_PTRACE, and a seccomp profile that lets it use bpf and \
-         perf_event_open (docker run --privileged --pid=host)"
+         CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and a seccomp profile that lets it \
+         use bpf and perf_event_open (docker run --privileged --pid=host)"
     } else {
-        "run pytop as root (sudo pytop), or with the capabilities CAP_SYS_ADMIN and CAP_SYS_PTRACE"
+        "run pytop as root (sudo pytop), or with the capabilities CAP_SYS_ADMIN, CAP_SYS_PTRACE \
+         and CAP_DAC_READ_SEARCH"
     };
     LoadError::NotPermitted {
         refused,

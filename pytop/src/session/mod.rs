@@ -282,28 +282,41 @@ impl Session {
         self.finish(ending, updates).await
     }
 
-    /// Tells what is left, and ends the command.
-    async fn finish(&mut self, mut ending: Ending, updates: &Sender<Update>) -> Result<Ending> {
-        let command_ended = matches!(ending, Ending::CommandEnded(_));
-        if let Some(running) = &mut self.running
-            && !command_ended
-        {
-            let status = running.terminate(GRACE).await;
-            // Who interrupts pytop learns what became of the command.
-            if let (Ending::Interrupted, Some(status)) = (ending, status) {
-                ending = Ending::CommandEnded(status);
-            }
-        }
+    /// Ends the command, tells what is left, and says how the run has ended.
+    async fn finish(&mut self, ending: Ending, updates: &Sender<Update>) -> Result<Ending> {
+        let ending = self.end_command(ending).await;
         if ending != Ending::Complete && ending != Ending::Dismissed {
             let snapshot = self.snapshot()?;
             // Nobody may listen any more, which is no matter at the end.
             let _ = updates.send(Update::Snapshot(Arc::new(snapshot))).await;
         }
-        if command_ended && !self.announced {
+        if matches!(ending, Ending::CommandEnded(_)) && !self.announced {
             let _ = updates.send(Update::Notice(self.nothing_counted())).await;
         }
         let _ = updates.send(Update::Ended(describe(ending))).await;
         Ok(ending)
+    }
+
+    /// Ends the command if it still runs. One that was interrupted together with pytop, from the
+    /// terminal, gets the time to end by itself; its status is then that of the run.
+    async fn end_command(&mut self, ending: Ending) -> Ending {
+        let Some(running) = &mut self.running else {
+            return ending;
+        };
+        match ending {
+            Ending::CommandEnded(_) => ending,
+            Ending::Interrupted => {
+                let status = match running.end_within(GRACE).await {
+                    Some(status) => Some(status),
+                    None => running.terminate(GRACE).await,
+                };
+                status.map_or(ending, Ending::CommandEnded)
+            }
+            _ => {
+                running.terminate(GRACE).await;
+                ending
+            }
+        }
     }
 
     /// Says, once, that all probes are in place.
@@ -412,6 +425,8 @@ impl Session {
                 .take_up(found, &mut self.attachments, &mut self.kernel, reach);
         }
         self.roster.end_all_but(&alive);
+        let files: Vec<_> = scan.interpreters.iter().map(|file| file.id).collect();
+        self.attachments.release_all_but(&files);
     }
 
     /// Ends the interval.
@@ -462,12 +477,12 @@ impl Session {
 /// calls of theirs would be missing without a word.
 fn passed_over(scan: &Scan<Interpreter>) -> Vec<String> {
     let mut notices = Vec::new();
-    match scan.not_permitted {
-        0 => {}
-        count => notices.push(format!(
-            "not permitted to look at {count} processes, which are not counted; run pytop as root \
-             (sudo pytop), or with the capabilities CAP_SYS_ADMIN and CAP_SYS_PTRACE"
-        )),
+    if scan.not_permitted > 0 && !environment::may_look_at_all() {
+        notices.push(format!(
+            "not permitted to look at {} processes, which are not counted; run pytop as root \
+             (sudo pytop), or with the capability CAP_SYS_PTRACE too",
+            scan.not_permitted
+        ));
     }
     if let Some(error) = scan.unexamined.first() {
         let more = match scan.unexamined.len() - 1 {
