@@ -94,7 +94,8 @@ pub struct Finder<I> {
     known: HashMap<u32, Known<I>>,
     /// Mappings that events told of, by the process that has them.
     awaited: HashMap<u32, Vec<MappedExecutable>>,
-    /// Files without CPython, as events name them.
+    /// Files without CPython, as events name them. Forgotten with every scan: a file may be written
+    /// to, and on file systems without generations its inode number may be given to another one.
     dismissed: HashSet<MappedInode>,
     relies_on_events: bool,
     /// Something was missed: the next scan reads everything.
@@ -136,7 +137,6 @@ impl<I: PartialEq> Finder<I> {
             self.out_of_date = true;
         }
         let everything = std::mem::take(&mut self.out_of_date) || !self.relies_on_events;
-        // Trusted for the time of a scan only: a file may be written to.
         self.dismissed.clear();
         self.awaited.clear();
         let mut not_permitted = 0;
@@ -364,10 +364,7 @@ impl<I: PartialEq> Finder<I> {
         for segment in segments {
             let place = segment.start.wrapping_sub(segment.offset);
             for event in awaited {
-                // Without a generation, a file that is deleted and the next one with its inode
-                // number would look the same.
-                if event.file.generation != 0
-                    && event.file.inode == mapped.inode
+                if event.file.inode == mapped.inode
                     && (segment.start..segment.end).contains(&event.start)
                     && event.start.wrapping_sub(event.offset) == place
                 {

@@ -7,9 +7,9 @@
 //!                                                └─▶ screen::draw(&App)
 //! ```
 //!
-//! One task owns the [`App`](app::App) and waits for whatever comes first. All that is waiting is
-//! taken before the screen is drawn, once, and only if something has changed. Only [`terminal`]
-//! touches the terminal; [`app`] and everything that draws are functions of the state, which is
+//! One task owns the `App` and waits for whatever comes first. All that is waiting is
+//! taken before the screen is drawn, once, and only if something has changed. Only `terminal`
+//! touches the terminal; `app` and everything that draws are functions of the state, which is
 //! what their tests rely on.
 
 mod action;

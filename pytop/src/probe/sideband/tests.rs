@@ -259,6 +259,14 @@ fn which(program: &str) -> PathBuf {
         .expect("installed")
 }
 
+/// Both can be moved to a thread that does nothing else.
+#[test]
+fn it_may_run_in_any_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<Sideband>();
+    is_send::<Finder<()>>();
+}
+
 #[test]
 fn cpus_are_followed() {
     let _alone = ALONE.blocking_lock();

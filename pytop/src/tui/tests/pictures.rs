@@ -312,10 +312,8 @@ fn every_view_in_every_size_is_drawn_without_a_panic() {
     let views = [
         "", "p", "t", "tt", "s", "/order(", "?", "e", "P", "Pe", "d9", "i", "te", "tte",
     ];
-    for width in [
-        1, 2, 39, 40, 41, 59, 60, 71, 72, 95, 96, 111, 112, 131, 132, 400,
-    ] {
-        for height in [1, 2, 7, 8, 9, 12, 29, 30, 100] {
+    for width in [1, 39, 40, 59, 72, 96, 112, 120, 400] {
+        for height in [1, 7, 8, 12, 30, 100] {
             for view in views {
                 let mut screen = Screen::new(width, height);
                 screen.take(hostile());
