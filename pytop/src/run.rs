@@ -73,10 +73,10 @@ fn without_number(text: &str) -> String {
 }
 
 /// Does what the command line says.
-pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
+pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let interactive = cli.is_interactive(io::stdout().is_terminal());
-    let (output, captured) = output(&cli, interactive)?;
-    let scope = scope(&cli);
+    let (output, captured) = output(cli, interactive)?;
+    let scope = scope(cli);
     let target = if !cli.command.is_empty() {
         Target::Command {
             words: cli.command.clone(),
@@ -103,9 +103,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let (commands, from_us) = channel(WAITING_UPDATES);
     let session = Session::spawn(options, to_us, from_us).context("cannot start a thread")?;
     let shown = if interactive {
-        screen(&cli, scope, updates, commands)
+        screen(cli, scope, updates, commands)
     } else {
-        print(&cli, updates, commands)
+        print(cli, updates, commands)
     };
     // What the session has to say comes first: the other failure may be but its consequence.
     let ending = join(session)?;
@@ -179,7 +179,10 @@ fn screen(
             }
         });
         let settings = Settings {
-            close_at_end: cli.snapshots().is_some(),
+            // Whoever waits for the command, or for the processes, waits for pytop.
+            close_at_end: cli.snapshots().is_some()
+                || !cli.command.is_empty()
+                || !cli.pids.is_empty(),
             ..Settings::from_environment(cli.screen_view(), cli.interval, scope)
         };
         tui::run(received, commands, settings).await

@@ -78,7 +78,7 @@ impl Bench {
             Contestant::pytop(pytop),
         ];
         if find("bpftrace").is_some() {
-            contestants.push(Contestant::bpftrace(&python.executable));
+            contestants.push(Contestant::bpftrace(&python.executable)?);
         }
         let mut hot = Script::start(python, include_str!("bench/hot.py"))?;
         let mut readings = vec![Vec::new(); contestants.len()];
@@ -121,6 +121,9 @@ impl Bench {
             } else {
                 println!();
             }
+        }
+        if empty.median < 2.0 * base.median {
+            println!("an empty probe should cost far more than a call: is something else tracing?");
         }
         if let [base, _, pytop, bpftrace] = figures.as_slice() {
             let ratio = (pytop.median - base.median) / (bpftrace.median - base.median);

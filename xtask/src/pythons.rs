@@ -25,7 +25,7 @@ use table::INTERPRETERS;
 pub(crate) use table::Marker;
 
 /// Raised when what is fetched or how it is laid out changes, so that it is fetched anew.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Fetch the Python interpreters that the tests need into target/pythons/.
 #[derive(Args, Default)]
@@ -163,6 +163,7 @@ fn fetch(wanted: &table::Interpreter, source: &Source, folder: &Path) -> Result<
     let packages = apt::fetch(&partial.join("apt"), source, wanted.suite, wanted.packages)?;
     let root = partial.join("root");
     root::unpack(&root, &packages)?;
+    root::relink(&root, &format!("usr/lib/python{}", wanted.name))?;
     if wanted.runs_directly {
         root::link_libraries(&root, &partial.join("lib"))?;
     }

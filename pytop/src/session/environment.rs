@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::os_error::describe;
 
-/// The inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+/// The inode of the initial pid namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// The bit of the capability to look at other users' processes (include/uapi/linux/capability.h).

@@ -547,6 +547,6 @@ async fn ready(sideband: &mut Option<Sideband>) {
         *sideband = None;
     }
     if sideband.is_none() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

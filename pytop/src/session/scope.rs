@@ -1,5 +1,7 @@
 //! Which processes a run is about.
 
+use std::collections::HashSet;
+
 use anyhow::{Context as _, Result, bail};
 
 use super::Target;
@@ -7,7 +9,7 @@ use super::attachments::{Attachments, Reach};
 use super::family::Family;
 use super::roster::{Roster, not_countable};
 use crate::cpython::Interpreter;
-use crate::discover::{Finder, LookError, ProcRoot, ProcessEvent};
+use crate::discover::{Finder, LookError, ProcRoot, ProcessEvent, descendants};
 use crate::model::Coverage;
 use crate::probe::launch::Stage;
 use crate::probe::{Kernel, ProcessEnd};
@@ -30,10 +32,7 @@ impl Members {
                 named: Vec::new(),
             },
             Target::Processes { pids, children } => Self {
-                family: Some(Family::new(
-                    pids.iter().copied(),
-                    &if *children { parents()? } else { Vec::new() },
-                )),
+                family: Some(Family::new(family(pids, *children)?)),
                 descendants: *children,
                 named: pids.clone(),
             },
@@ -67,7 +66,7 @@ impl Members {
         };
         match *event {
             ProcessEvent::Fork { parent, child } if self.descendants => {
-                family.forked(parent, child)
+                family.forked(parent, child);
             }
             ProcessEvent::Exit { pid } => family.exited(pid),
             _ => {}
@@ -173,7 +172,7 @@ pub(super) async fn all_ended(ends: &[ProcessEnd], named: bool) {
         }
     }
     if !named {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -182,12 +181,14 @@ fn remedy(interpreter: &Interpreter) -> Option<&'static str> {
     interpreter.entry.as_ref().err()?.remedy()
 }
 
-/// Every process of the machine with its parent.
-fn parents() -> Result<Vec<(u32, u32)>> {
-    let root = ProcRoot::host().context("cannot open /proc")?;
-    let pids = root.pids().context("cannot list the processes in /proc")?;
-    Ok(pids
-        .into_iter()
-        .filter_map(|pid| Some((pid, root.stat(pid).ok()?.parent)))
-        .collect())
+/// The processes and, if asked for, their descendants of this moment.
+fn family(pids: &[u32], children: bool) -> Result<HashSet<u32>> {
+    let mut family = if children {
+        let root = ProcRoot::host().context("cannot open /proc")?;
+        descendants(&root, pids).context("cannot list the processes in /proc")?
+    } else {
+        HashSet::new()
+    };
+    family.extend(pids);
+    Ok(family)
 }

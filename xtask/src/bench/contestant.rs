@@ -1,6 +1,8 @@
 //! Those who count, and those who only pretend to.
 
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 
 use crate::command::{not_started, shown};
 
@@ -23,7 +26,11 @@ enum How {
     /// pytop with these options says on its standard error when it counts.
     Pytop(PathBuf, &'static [&'static str]),
     /// bpftrace with this script says so on its standard output.
-    Bpftrace(String),
+    Bpftrace {
+        script: String,
+        /// Holds the link by which the script names the interpreter, and what bpftrace complains of.
+        folder: TempDir,
+    },
 }
 
 impl Contestant {
@@ -52,18 +59,22 @@ impl Contestant {
     }
 
     /// bpftrace with what comes nearest to pytop: the most entered functions of each second.
-    pub(super) fn bpftrace(python: &Path) -> Self {
+    pub(super) fn bpftrace(python: &Path) -> Result<Self> {
+        // A path in a script must not have spaces.
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let link = folder.path().join("python");
+        symlink(python, &link).with_context(|| format!("cannot make {}", link.display()))?;
         // BEGIN would run before the other probes are in place; the first timer is attached last.
         let script = format!(
             "interval:ms:20 /!@ready/ {{ printf(\"ready\\n\"); @ready = 1; }} \
              usdt:{}:python:function__entry {{ @[pid, str(arg0), str(arg1), arg2] = count(); }} \
              interval:s:1 {{ print(@, 20); clear(@); }}",
-            python.display()
+            link.display()
         );
-        Self {
+        Ok(Self {
             name: "bpftrace",
-            how: How::Bpftrace(script),
-        }
+            how: How::Bpftrace { script, folder },
+        })
     }
 
     /// Whether it has a probe at all.
@@ -74,45 +85,36 @@ impl Contestant {
     /// Starts it and waits until it counts.
     pub(super) fn attach(&self) -> Result<Attached> {
         let start = Instant::now();
-        let ready = |child, command: &Command| Attached {
-            child: Some(child),
-            shown: shown(command),
-            time_to_ready: start.elapsed(),
-        };
+        let mut attached = Attached::default();
         match &self.how {
-            How::Nobody => Ok(Attached {
-                child: None,
-                shown: String::new(),
-                time_to_ready: Duration::ZERO,
-            }),
+            How::Nobody => {}
             How::Pytop(pytop, options) => {
                 let mut command = Command::new(pytop);
                 command.args(["--batch", "--format", "json"]).args(*options);
-                command.stdout(Stdio::null()).stderr(Stdio::piped());
-                let mut child = command
-                    .spawn()
-                    .map_err(|error| not_started(&command, &error))?;
+                let child = attached.start(command.stdout(Stdio::null()).stderr(Stdio::piped()))?;
                 let stderr = child
                     .stderr
                     .take()
                     .context("pytop without a standard error")?;
                 wait_for("pytop: counting", stderr, &command)?;
-                Ok(ready(child, &command))
             }
-            How::Bpftrace(script) => {
+            How::Bpftrace { script, folder } => {
+                // It complains at each end, of what does not matter here.
+                let complaints = folder.path().join("stderr");
+                let stderr = File::create(&complaints).context("cannot make a temporary file")?;
                 let mut command = Command::new("bpftrace");
                 command
                     .args(["-e", script])
                     .stdout(Stdio::piped())
-                    .stderr(Stdio::null());
-                let mut child = command
-                    .spawn()
-                    .map_err(|error| not_started(&command, &error))?;
+                    .stderr(stderr);
+                let child = attached.start(&mut command)?;
                 let stdout = child.stdout.take().context("bpftrace without an output")?;
-                wait_for("ready", stdout, &command)?;
-                Ok(ready(child, &command))
+                wait_for("ready", stdout, &command)
+                    .with_context(|| fs::read_to_string(&complaints).unwrap_or_default())?;
             }
         }
+        attached.time_to_ready = start.elapsed();
+        Ok(attached)
     }
 }
 
@@ -142,7 +144,8 @@ fn wait_for(start: &str, output: impl Read + Send + 'static, command: &Command) 
     Ok(())
 }
 
-/// A contestant at work.
+/// A contestant at work. It is killed when this goes.
+#[derive(Default)]
 pub(super) struct Attached {
     child: Option<Child>,
     shown: String,
@@ -150,6 +153,14 @@ pub(super) struct Attached {
 }
 
 impl Attached {
+    fn start(&mut self, command: &mut Command) -> Result<&mut Child> {
+        self.shown = shown(command);
+        let child = command
+            .spawn()
+            .map_err(|error| not_started(command, &error))?;
+        Ok(self.child.insert(child))
+    }
+
     /// Ends it as Ctrl-C would, and waits until it has ended.
     pub(super) fn detach(mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else {

@@ -20,7 +20,7 @@ impl Script {
     pub(super) fn start(python: &Interpreter, script: &str) -> Result<Self> {
         let mut command = python.chroot.command()?;
         command
-            .args(["-I", "-c", script])
+            .args(["-B", "-c", script])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = command

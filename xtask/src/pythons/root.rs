@@ -31,6 +31,27 @@ pub(super) fn unpack(root: &Path, packages: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
+/// Makes the absolute links in a folder of `root` relative, so that they lead to the same file for a
+/// program that runs outside the root.
+pub(super) fn relink(root: &Path, folder: &str) -> Result<()> {
+    let up = "../".repeat(Path::new(folder).components().count());
+    let path = root.join(folder);
+    for entry in fs::read_dir(&path)
+        .with_context(|| format!("cannot list {}", path.display()))?
+        .flatten()
+    {
+        let Ok(target) = fs::read_link(entry.path()) else {
+            continue;
+        };
+        if let Ok(below_root) = target.strip_prefix("/") {
+            fs::remove_file(entry.path())
+                .and_then(|()| symlink(Path::new(&up).join(below_root), entry.path()))
+                .with_context(|| format!("cannot replace the link {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// `dpkg-deb --extract` would put a folder where the root has a link.
 fn unpack_one(root: &Path, package: &Path) -> Result<()> {
     let mut reader = Command::new("dpkg-deb");
@@ -123,4 +144,27 @@ pub(super) fn link_libraries(root: &Path, folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absolute_links_stay_within_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("usr/lib/python3.9");
+        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        fs::write(root.path().join("etc/site.py"), "site").unwrap();
+        fs::write(folder.join("os.py"), "os").unwrap();
+        symlink("/etc/site.py", folder.join("site.py")).unwrap();
+        symlink("os.py", folder.join("path.py")).unwrap();
+        relink(root.path(), "usr/lib/python3.9").unwrap();
+        assert_eq!(fs::read_to_string(folder.join("site.py")).unwrap(), "site");
+        assert_eq!(
+            fs::read_link(folder.join("path.py")).unwrap(),
+            Path::new("os.py")
+        );
+    }
 }
