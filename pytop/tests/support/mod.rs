@@ -18,6 +18,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(unused_imports, reason = "each test program uses a part of it")]
 
+mod behaviours;
 mod counted;
 mod interpreters;
 mod lines;
@@ -28,6 +29,7 @@ mod script;
 
 use std::time::Duration;
 
+pub(crate) use behaviours::{BEHAVIOURS, Behaviour};
 pub(crate) use counted::{Counted, Functions, Process, Row, Snapshot, assert_functions, functions};
 pub(crate) use interpreters::{Form, Interpreter, Marker, interpreter, live};
 pub(crate) use lines::Lines;
@@ -37,4 +39,4 @@ pub(crate) use pytop::Pytop;
 pub(crate) use script::Script;
 
 /// How long anything may take that is waited for. Only a defect takes so long.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
