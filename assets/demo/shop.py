@@ -1,18 +1,21 @@
-"""A small shop that is busy with itself: something for pytop to count.
+"""A small restaurant that is busy with itself: something for pytop to count.
 
     python3 shop.py
 
-runs one till, two kitchens and a bookkeeper, each a process of its own, on any Python from 3.6 on.
-They use little of the machine: each does a bit of work and then sleeps. The shop is open as long
-as its standard input is, so it ends with whatever started it; in a terminal, Enter closes it.
+runs a till, a kitchen, a bakery, a bookkeeper and couriers, each a process of its own, on any Python
+from 3.6 on. They use little of the machine: each does a bit of work and then sleeps, and guests come
+in waves. The shop is open as long as its standard input is, so it ends with whatever started it; in
+a terminal, Enter closes it.
 """
 
 import asyncio
 import collections
+import math
 import os
 import random
 import select
 import sys
+import time
 
 Order = collections.namedtuple("Order", "number items table")
 
@@ -37,6 +40,12 @@ def closed(seconds):
     return bool(select.select([sys.stdin], [], [], seconds)[0])
 
 
+def busy(most, period, share=0.45):
+    """How much there is to do: between nothing and the most, in waves of so many seconds."""
+    wave = math.sin(time.time() * 2 * math.pi / period)
+    return int(most * (1 - share + share * wave))
+
+
 # The till: generators that feed each other.
 
 
@@ -45,8 +54,8 @@ def guests(seed):
     number = 0
     while True:
         number += 1
-        wanted = chance.sample(sorted(MENU), chance.randint(1, 4))
-        yield Order(number, wanted, chance.randint(1, 12))
+        wanted = chance.sample(sorted(MENU), 2 + number % 2)
+        yield Order(number, wanted, number % 12)
 
 
 def paying(orders):
@@ -79,21 +88,23 @@ def till():
     orders = paying(guests(os.getpid()))
     takings = 0
     while not closed(0.05):
-        for _ in range(25):
+        for _ in range(busy(26, 47)):
             takings += Bill(next(orders)).discounted()
 
 
-# The kitchen: recursion, and a cache that forgets.
+# The kitchen and the bakery: recursion, and a larder that forgets.
 
 
 class Kitchen:
-    def __init__(self):
+    def __init__(self, dishes):
+        self.dishes = dishes
         self.prepared = {}
 
-    def cook(self, dish, depth=0):
-        if dish not in RECIPES:
-            return self.buy(dish)
-        return 1 + sum(self.cook(part, depth + 1) for part in RECIPES[dish])
+    def cook(self, dish):
+        effort = 1
+        for part in RECIPES.get(dish, ()):
+            effort += self.cook(part) if part in RECIPES else self.buy(part)
+        return effort
 
     def buy(self, ingredient):
         return len(ingredient)
@@ -110,10 +121,19 @@ class Kitchen:
 
 
 def kitchen():
-    place = Kitchen()
+    place = Kitchen(["soup", "curry", "soup", "tea"])
     while not closed(0.1):
-        for _ in range(10):
-            for dish in MENU:
+        for _ in range(busy(24, 31)):
+            for dish in place.dishes:
+                place.serve(dish)
+            place.clean_up()
+
+
+def bakery():
+    place = Kitchen(["bread", "cake"])
+    while not closed(0.1):
+        for _ in range(busy(18, 73, 0.5)):
+            for dish in place.dishes:
                 place.serve(dish)
             place.clean_up()
 
@@ -137,8 +157,8 @@ async def reconcile(number):
 
 async def bookkeeping():
     while not closed(0):
-        await asyncio.gather(*[reconcile(number) for number in range(40)])
-        await asyncio.sleep(0.2)
+        await asyncio.gather(*[reconcile(number) for number in range(busy(30, 19))])
+        await asyncio.sleep(0.25)
 
 
 def bookkeeper():
@@ -146,28 +166,52 @@ def bookkeeper():
     asyncio.get_event_loop().run_until_complete(bookkeeping())
 
 
+# The couriers: each drives once, in a process that lives for a moment.
+
+
+def route(stops):
+    if len(stops) < 2:
+        return 0
+    first, second = stops[:2]
+    return abs(first - second) + route(stops[1:])
+
+
+def deliver():
+    stops = [number * 37 % 101 for number in range(60)]
+    for _ in range(30):
+        route(stops)
+
+
+def couriers():
+    while not closed(2.5):
+        os.waitpid(start(deliver), 0)
+
+
+def start(work):
+    """Do something in a new process."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except KeyboardInterrupt:
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
 def main():
-    children = []
-    for work in (till, kitchen, kitchen, bookkeeper):
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                work()
-                status = 0
-            except KeyboardInterrupt:
-                status = 0
-            finally:
-                os._exit(status)
-        children.append(child)
+    children = [start(work) for work in (till, kitchen, bakery, bookkeeper, couriers)]
     print("the shop is open", flush=True)
-    status = 0
+    failed = False
     for child in children:
         try:
-            status |= os.waitpid(child, 0)[1]
+            failed |= os.waitpid(child, 0)[1] != 0
         except KeyboardInterrupt:
             pass
-    sys.exit(1 if status else 0)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

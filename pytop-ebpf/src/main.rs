@@ -1,10 +1,15 @@
 //! pytop's eBPF programs.
 //!
 //! `function_entry` runs at each hit of a `function__entry` marker and counts it. What a hit costs
-//! is what the traced program pays, so the common path (a function already seen in this interval)
-//! does four small helper calls to find its arguments and its counter, two to see that the names
-//! are still the same, and one atomic addition; everything else happens once per function and
-//! interval.
+//! is what the traced program pays, and reading that program's memory is the dearest part: each of
+//! the two reads that see whether a function's names are still the same costs as much as all the
+//! rest together. So there are three paths:
+//!
+//! ```text
+//! a function that has lasted          arguments from registers, one look-up, one atomic addition
+//! a function that may be new          the same, and its names are checked: see `Trust`
+//! its first call in the interval      its names are found, and kept if nobody has kept them yet
+//! ```
 #![no_std]
 #![no_main]
 #![allow(

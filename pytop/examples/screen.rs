@@ -108,7 +108,7 @@ fn rows(tick: u32, scenario: &str) -> Vec<Row> {
                         let scale = 400_000.0 / f64::from(index).powf(1.3);
                         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
                         let calls = (wave * scale) as u64;
-                        if calls > 0 && !(index % 5 == 0 && tick % 3 == 0) {
+                        if calls > 0 && !(index % 5 == 0 && tick.is_multiple_of(3)) {
                             let line = u32::try_from(at).unwrap_or_default() * 37 + 12;
                             rows.push(row(pid, file, line, function, calls));
                         }

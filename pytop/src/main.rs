@@ -9,5 +9,5 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(stop) => return stop.report(),
     };
-    run::run(cli).unwrap_or_else(|failure| failure.report())
+    run::run(&cli).unwrap_or_else(|failure| failure.report())
 }

@@ -73,14 +73,21 @@ fn without_number(text: &str) -> String {
 }
 
 /// Does what the command line says.
-pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
+pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let interactive = cli.is_interactive(io::stdout().is_terminal());
-    let (output, captured) = output(&cli, interactive)?;
-    let scope = scope(&cli);
+    let (output, captured) = output(cli, interactive)?;
+    let scope = scope(cli);
     let target = if !cli.command.is_empty() {
-        Target::Command { words: cli.command.clone(), children: cli.children, output }
+        Target::Command {
+            words: cli.command.clone(),
+            children: cli.children,
+            output,
+        }
     } else if !cli.pids.is_empty() {
-        Target::Processes { pids: cli.pids.clone(), children: cli.children }
+        Target::Processes {
+            pids: cli.pids.clone(),
+            children: cli.children,
+        }
     } else {
         Target::Machine
     };
@@ -96,9 +103,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let (commands, from_us) = channel(WAITING_UPDATES);
     let session = Session::spawn(options, to_us, from_us).context("cannot start a thread")?;
     let shown = if interactive {
-        screen(&cli, scope, updates, commands)
+        screen(cli, scope, updates, commands)
     } else {
-        print(&cli, updates, commands)
+        print(cli, updates, commands)
     };
     // What the session has to say comes first: the other failure may be but its consequence.
     let ending = join(session)?;
@@ -130,11 +137,17 @@ fn output(cli: &Cli, interactive: bool) -> Result<(Output, Option<File>)> {
 
 fn scope(cli: &Cli) -> Scope {
     if !cli.command.is_empty() {
-        let words: Vec<_> =
-            cli.command.iter().map(|word| visible(word.as_encoded_bytes()).into_owned()).collect();
+        let words: Vec<_> = cli
+            .command
+            .iter()
+            .map(|word| visible(word.as_encoded_bytes()).into_owned())
+            .collect();
         Scope::Command(words.join(" "))
     } else if !cli.pids.is_empty() {
-        Scope::Processes { pids: cli.pids.clone(), children: cli.children }
+        Scope::Processes {
+            pids: cli.pids.clone(),
+            children: cli.children,
+        }
     } else {
         Scope::Machine
     }
@@ -152,7 +165,9 @@ fn screen(
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         // Whatever keeps the session from starting is told on an ordinary terminal.
-        let Some(first) = updates.recv().await else { return Ok(()) };
+        let Some(first) = updates.recv().await else {
+            return Ok(());
+        };
         let (sender, received) = channel(WAITING_UPDATES);
         tokio::spawn(async move {
             let mut next = Some(first);
@@ -180,8 +195,13 @@ fn print(cli: &Cli, mut updates: Receiver<Update>, commands: Sender<Command>) ->
     let mut totals = Totals::default();
     while let Some(update) = updates.blocking_recv() {
         match update {
-            Update::Counting { processes, interpreters } => {
-                say(&format!("counting {processes} processes ({interpreters} interpreters)"));
+            Update::Counting {
+                processes,
+                interpreters,
+            } => {
+                say(&format!(
+                    "counting {processes} processes ({interpreters} interpreters)"
+                ));
             }
             Update::Notice(text) => say(&text),
             Update::Snapshot(snapshot) => {
@@ -201,7 +221,9 @@ fn print(cli: &Cli, mut updates: Receiver<Update>, commands: Sender<Command>) ->
 }
 
 fn join(session: JoinHandle<Result<Ending>>) -> Result<Ending> {
-    session.join().unwrap_or_else(|_| Err(anyhow!("counting has failed; this is a bug of pytop")))
+    session
+        .join()
+        .unwrap_or_else(|_| Err(anyhow!("counting has failed; this is a bug of pytop")))
 }
 
 /// Shows the end of what a command printed while the screen was there.
@@ -228,7 +250,10 @@ mod tests {
     fn a_cause_is_told_once() {
         let refused = || io::Error::from_raw_os_error(13);
         let told = anyhow!(refused()).context("cannot look: Permission denied; run as root");
-        assert_eq!(message(&told), "cannot look: Permission denied; run as root");
+        assert_eq!(
+            message(&told),
+            "cannot look: Permission denied; run as root"
+        );
         let untold = anyhow!(refused()).context("cannot look");
         assert_eq!(message(&untold), "cannot look: Permission denied");
         assert_eq!(without_number("a (os error 2) b (os error 3)"), "a b");

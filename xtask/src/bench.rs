@@ -106,14 +106,21 @@ impl Bench {
             return Ok(());
         };
         for (contestant, each) in contestants.iter().zip(&figures) {
-            let added = each.median - base.median;
-            let ratio = added / (empty.median - base.median);
-            println!(
-                "{:<16} {:>7.0} {:>15} {added:>7.0} {ratio:>8.2}x",
+            print!(
+                "{:<16} {:>7.0} {:>15}",
                 contestant.name,
                 each.median,
-                each.spread(),
+                each.spread()
             );
+            let added = each.median - base.median;
+            if contestant.counts() {
+                println!(
+                    " {added:>7.0} {:>8.2}x",
+                    added / (empty.median - base.median)
+                );
+            } else {
+                println!();
+            }
         }
         if let [base, _, pytop, bpftrace] = figures.as_slice() {
             let ratio = (pytop.median - base.median) / (bpftrace.median - base.median);

@@ -36,8 +36,9 @@ pub(crate) struct Pythons {
     /// Fetch them again, for newer packages.
     #[arg(long)]
     pub(crate) refresh: bool,
-    /// The mirror of Debian to fetch from (default: the one that this machine's apt uses).
-    #[arg(long, env = "PYTOP_DEBIAN_MIRROR", value_name = "URL")]
+    /// The mirror of Debian to fetch from (default: `PYTOP_DEBIAN_MIRROR`, or the one that this
+    /// machine's apt uses).
+    #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
 }
 

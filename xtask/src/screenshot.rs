@@ -35,8 +35,8 @@ pub(crate) struct Screenshot {
     #[arg(long, default_value_t = 40)]
     seconds: u64,
     /// Keys to press a second before the picture is taken.
-    #[arg(long, default_value = "")]
-    keys: String,
+    #[arg(long)]
+    keys: Option<String>,
     /// Also write a PNG to this file, by rsvg-convert or chromium.
     #[arg(long, value_name = "FILE")]
     png: Option<PathBuf>,
@@ -86,7 +86,7 @@ impl Screenshot {
         command.args(&self.options);
         let mut terminal = Terminal::start(&command, self.columns, self.rows)?;
         terminal.watch(Duration::from_secs(self.seconds))?;
-        terminal.press(&self.keys)?;
+        terminal.press(self.keys.as_deref().unwrap_or_default())?;
         terminal.watch(Duration::from_secs(1))?;
         let picture = svg::draw(terminal.screen());
         terminal.press("q")?;

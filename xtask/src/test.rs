@@ -21,9 +21,6 @@ use crate::workspace;
 /// run as the user. No test is skipped: on a machine where eBPF does not work they fail.
 #[derive(Args)]
 pub(crate) struct Test {
-    /// The mirror of Debian to fetch interpreters from (default: the one that apt uses).
-    #[arg(long, env = "PYTOP_DEBIAN_MIRROR", value_name = "URL")]
-    mirror: Option<String>,
     /// Only tests whose name contains one of these, and options of the test runner.
     #[arg(
         trailing_var_arg = true,
@@ -36,11 +33,7 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self) -> Result<()> {
         ask_early()?;
-        Pythons {
-            mirror: self.mirror,
-            ..Pythons::default()
-        }
-        .fetch()?;
+        Pythons::default().fetch()?;
         let live_tests = build_live_tests()?;
 
         let mut runs = vec![
@@ -144,14 +137,17 @@ struct LiveTest {
 impl LiveTest {
     /// The command that runs it as root, to which its arguments are to be added.
     fn command(&self) -> Result<Command> {
+        // As cargo would run it.
+        let package = workspace::root().join("pytop");
         let mut command = as_root("env")?;
         command
             .arg(setting("PYTOP_PYTHONS", &interpreters::path()))
+            .arg(setting("CARGO_MANIFEST_DIR", &package))
             // Snapshots are compared only: root would leave files that the user cannot remove.
             .arg(setting("INSTA_WORKSPACE_ROOT", workspace::root()))
             .arg("INSTA_UPDATE=no")
             .arg(&self.executable)
-            .current_dir(workspace::root().join("pytop"));
+            .current_dir(&package);
         colour(&mut command);
         Ok(command)
     }

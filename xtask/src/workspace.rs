@@ -2,13 +2,18 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// The folder of the workspace's `Cargo.toml`.
 pub(crate) fn root() -> &'static Path {
-    // Set when this was compiled, which `cargo xtask` does again wherever the folder has moved.
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        // Set by `cargo run`.
+        let xtask = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let mut root = xtask.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        root.pop();
+        root
+    });
+    &ROOT
 }
 
 /// Where cargo puts what it builds.

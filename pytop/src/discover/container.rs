@@ -169,18 +169,33 @@ mod tests {
         for (cgroup, expected) in [
             // Docker: v1 with either driver, v2, and on the inside of a private namespace.
             ("12:cpu,cpuacct:/docker/{ID}\n0::/\n", "docker:3f4e5d6c7b8a"),
-            ("3:memory:/system.slice/docker-{ID}.scope\n", "docker:3f4e5d6c7b8a"),
-            ("0::/system.slice/docker-{ID}.scope\n", "docker:3f4e5d6c7b8a"),
-            ("0::/system.slice/docker-{ID}.scope/init.scope\n", "docker:3f4e5d6c7b8a"),
+            (
+                "3:memory:/system.slice/docker-{ID}.scope\n",
+                "docker:3f4e5d6c7b8a",
+            ),
+            (
+                "0::/system.slice/docker-{ID}.scope\n",
+                "docker:3f4e5d6c7b8a",
+            ),
+            (
+                "0::/system.slice/docker-{ID}.scope/init.scope\n",
+                "docker:3f4e5d6c7b8a",
+            ),
             ("0::/../docker-{ID}.scope\n", "docker:3f4e5d6c7b8a"),
             ("0::/docker/buildkit/{ID}\n", "buildkit:3f4e5d6c7b8a"),
             // Podman: root, rootless, cgroupfs.
-            ("0::/machine.slice/libpod-{ID}.scope/container\n", "podman:3f4e5d6c7b8a"),
+            (
+                "0::/machine.slice/libpod-{ID}.scope/container\n",
+                "podman:3f4e5d6c7b8a",
+            ),
             (
                 "0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope\n",
                 "podman:3f4e5d6c7b8a",
             ),
-            ("11:pids:/libpod_parent/libpod-{ID}\n", "podman:3f4e5d6c7b8a"),
+            (
+                "11:pids:/libpod_parent/libpod-{ID}\n",
+                "podman:3f4e5d6c7b8a",
+            ),
             // Kubernetes: systemd and cgroupfs drivers, containerd and CRI-O, v1 and v2.
             (
                 "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod9d.slice/cri-containerd-{ID}.scope\n",
@@ -190,35 +205,69 @@ mod tests {
                 "0::/kubepods.slice/kubepods-pod9d.slice/crio-{ID}.scope\n",
                 "crio:3f4e5d6c7b8a",
             ),
-            ("9:pids:/kubepods/besteffort/pod0b1c/{ID}\n", "k8s:3f4e5d6c7b8a"),
+            (
+                "9:pids:/kubepods/besteffort/pod0b1c/{ID}\n",
+                "k8s:3f4e5d6c7b8a",
+            ),
             (
                 "9:pids:/system.slice/containerd.service/kubepods-burstable-pod9d.slice:cri-containerd:{ID}\n",
                 "containerd:3f4e5d6c7b8a",
             ),
             // containerd by itself (nerdctl): the namespace, and the id.
             ("0::/default/{ID}\n", "container:3f4e5d6c7b8a"),
-            ("0::/system.slice/nerdctl-{ID}.scope\n", "containerd:3f4e5d6c7b8a"),
+            (
+                "0::/system.slice/nerdctl-{ID}.scope\n",
+                "containerd:3f4e5d6c7b8a",
+            ),
             // Kubernetes inside Docker (kind): the inner one.
             (
                 "0::/docker/0000000000000000000000000000000000000000000000000000000000000000/kubelet/kubepods/burstable/pod1/{ID}\n",
                 "k8s:3f4e5d6c7b8a",
             ),
             // LXC and LXD.
-            ("0::/lxc.payload.web1/system.slice/cron.service\n", "lxc:web1"),
+            (
+                "0::/lxc.payload.web1/system.slice/cron.service\n",
+                "lxc:web1",
+            ),
             ("10:devices:/lxc/web1/user.slice\n", "lxc:web1"),
             // systemd-nspawn, and machines of machined.
-            ("0::/machine.slice/systemd-nspawn@my\\x2dbuild.service/payload/system.slice/x.service\n", "nspawn:my-build"),
-            ("0::/machine.slice/machine-debian\\x2dsid.scope/payload\n", "nspawn:debian-sid"),
-            ("0::/machine.slice/machine-lxc\\x2d42\\x2dweb.scope\n", "lxc:42-web"),
+            (
+                "0::/machine.slice/systemd-nspawn@my\\x2dbuild.service/payload/system.slice/x.service\n",
+                "nspawn:my-build",
+            ),
+            (
+                "0::/machine.slice/machine-debian\\x2dsid.scope/payload\n",
+                "nspawn:debian-sid",
+            ),
+            (
+                "0::/machine.slice/machine-lxc\\x2d42\\x2dweb.scope\n",
+                "lxc:42-web",
+            ),
             // Amazon's container service.
-            ("4:memory:/ecs/0a1b2c3d4e5f60718293a4b5c6d7e8f9/{ID}\n", "container:3f4e5d6c7b8a"),
-            ("0::/ecs/0a1b2c3d4e5f60718293a4b5c6d7e8f9-1234567890\n", "ecs:0a1b2c3d4e5f"),
+            (
+                "4:memory:/ecs/0a1b2c3d4e5f60718293a4b5c6d7e8f9/{ID}\n",
+                "container:3f4e5d6c7b8a",
+            ),
+            (
+                "0::/ecs/0a1b2c3d4e5f60718293a4b5c6d7e8f9-1234567890\n",
+                "ecs:0a1b2c3d4e5f",
+            ),
             // Packaged desktop programs.
-            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-flatpak-org.gimp.GIMP-4711.scope\n", "flatpak:org.gimp.GIMP"),
-            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/snap.spyder.spyder-0c1d.scope\n", "snap:spyder"),
+            (
+                "0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-flatpak-org.gimp.GIMP-4711.scope\n",
+                "flatpak:org.gimp.GIMP",
+            ),
+            (
+                "0::/user.slice/user-1000.slice/user@1000.service/app.slice/snap.spyder.spyder-0c1d.scope\n",
+                "snap:spyder",
+            ),
         ] {
             let cgroup = cgroup.replace("{ID}", ID);
-            assert_eq!(container(cgroup.as_bytes()).as_deref(), Some(expected), "{cgroup}");
+            assert_eq!(
+                container(cgroup.as_bytes()).as_deref(),
+                Some(expected),
+                "{cgroup}"
+            );
         }
     }
 

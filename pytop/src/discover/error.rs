@@ -89,12 +89,10 @@ pub enum FileError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// It is not what it should be.
-    #[error("cannot examine {path}: {source}")]
-    Damaged {
-        /// The file, as the process that maps it sees it.
-        path: Text,
-        /// What is wrong with it.
-        source: Box<dyn Error + Send + Sync>,
-    },
+    /// It could not be read, or is not what it should be.
+    #[error(transparent)]
+    Damaged(
+        /// Which file, and what is wrong with it.
+        Box<dyn Error + Send + Sync>,
+    ),
 }

@@ -65,7 +65,7 @@ pub struct MappedInode {
     pub device: Device,
     /// The inode number.
     pub inode: u64,
-    /// Which of the files that had this inode number one after another; 0 on file systems that
-    /// do not tell.
+    /// Which of the files that had this inode number one after another. Always 0 on file systems
+    /// that do not tell, overlay among them.
     pub generation: u64,
 }

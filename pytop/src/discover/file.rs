@@ -54,10 +54,18 @@ use crate::model::Text;
 /// too, so that the next short-lived process of one is counted from its first bytecode.
 const KEPT_SCANS: u64 = 60;
 
+/// The same for interpreters on overlay file systems: while one is open, so is the file system of
+/// its container, which may have ended and be about to start again.
+const KEPT_SCANS_ON_OVERLAY: u64 = 5;
+
+/// The same for interpreters without a name, which cannot be started again, but keep their disk
+/// blocks while they are open.
+const KEPT_SCANS_WITHOUT_NAME: u64 = 1;
+
 /// Verdicts of files without CPython that are kept at most: about 100 bytes each.
 const MOST_VERDICTS: usize = 1 << 16;
 
-/// Tells what is in a file: `None` for no CPython.
+/// Tells what is in a file: `None` for no CPython. The path is to be shown, also by its errors.
 pub type Examine<I> =
     Box<dyn FnMut(&File, &Path) -> Result<Option<I>, Box<dyn Error + Send + Sync>> + Send>;
 
@@ -156,15 +164,15 @@ impl<I: PartialEq> Files<I> {
         let scan = self.scan;
         self.entries.retain(|_, entry| match &entry.verdict {
             Verdict::CPython(file) => {
-                let unused = scan.saturating_sub(file.used.load(Ordering::Relaxed));
-                // Without a name it cannot be started again, but its blocks are kept while it is
-                // open.
-                let kept = FileStat::of(&file.file).is_ok_and(|stat| stat.links > 0);
-                unused <= if kept { KEPT_SCANS } else { 1 }
+                let named = FileStat::of(&file.file).is_ok_and(|stat| stat.links > 0);
+                let kept = match (named, file.on_overlay) {
+                    (false, _) => KEPT_SCANS_WITHOUT_NAME,
+                    (true, true) => KEPT_SCANS_ON_OVERLAY,
+                    (true, false) => KEPT_SCANS,
+                };
+                scan.saturating_sub(file.used.load(Ordering::Relaxed)) <= kept
             }
-            Verdict::Other | Verdict::Unknown(_) => {
-                scan.saturating_sub(entry.used) <= KEPT_SCANS
-            }
+            Verdict::Other | Verdict::Unknown(_) => scan.saturating_sub(entry.used) <= KEPT_SCANS,
         });
         if self.entries.len() > MOST_VERDICTS {
             self.entries
@@ -283,27 +291,26 @@ impl<I: PartialEq> Files<I> {
                 interpreter,
                 used: AtomicU64::new(self.scan),
             })),
-            Err(source) => Verdict::Unknown(Arc::new(FileError::Damaged {
-                path: Text::from(path),
-                source,
-            })),
+            Err(error) => Verdict::Unknown(Arc::new(FileError::Damaged(error))),
         })
     }
 
     /// The record of the inode below, if it is known under another device already.
     fn same_inode(&self, stat: &FileStat, on_overlay: bool) -> Option<Arc<InterpreterFile<I>>> {
-        self.entries.values().find_map(|entry| match &entry.verdict {
-            Verdict::CPython(file)
-                if (on_overlay || file.on_overlay)
-                    && file.id.inode == stat.inode
-                    && file.id.size == stat.size
-                    && file.id.modified == stat.modified
-                    && entry.stat.changed == stat.changed =>
-            {
-                Some(Arc::clone(file))
-            }
-            _ => None,
-        })
+        self.entries
+            .values()
+            .find_map(|entry| match &entry.verdict {
+                Verdict::CPython(file)
+                    if (on_overlay || file.on_overlay)
+                        && file.id.inode == stat.inode
+                        && file.id.size == stat.size
+                        && file.id.modified == stat.modified
+                        && entry.stat.changed == stat.changed =>
+                {
+                    Some(Arc::clone(file))
+                }
+                _ => None,
+            })
     }
 
     /// Drops the record of a file that was written to in place, unless its facts are the same.

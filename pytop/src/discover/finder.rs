@@ -1,11 +1,12 @@
 //! Finds the processes that run CPython, and follows them.
 //!
 //! # What it costs
-//! A scan looks at `/proc/PID/exe` of every process, one system call each. Only these are looked
-//! at more closely: processes that were not there before, or run another executable; those that
-//! run CPython, whose `stat` tells whether they are still the same; and, in case nobody tells us
-//! of a library that is loaded later, every process in every scan. With the events of the kernel
-//! ([`Finder::rely_on_events`]) that last part is a safety net, and shrinks to a tenth.
+//! Nearly all of a scan is the kernel writing the text of `/proc/PID/maps`, 40 µs for a small
+//! process. Without events every process is read in every scan, as any of them may load a
+//! libpython at any time. With them ([`Finder::rely_on_events`]) a scan reads those that were not
+//! there before, looks at the executable and the `stat` of those that run CPython, and takes a
+//! tenth of the others in turn, as a safety net; the rest costs nothing but its entry in `/proc`.
+//! For 300 processes that is 15 ms without events, and 2 ms with them.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,7 +17,7 @@ use super::error::{FileError, LookError};
 use super::event::{MappedExecutable, MappedInode, ProcessEvent};
 use super::file::{Examine, Files, InterpreterFile, Verdict};
 use super::mapping::{Device, MappedFile, Mappings};
-use super::proc_root::{ProcRoot, ProcessStat, is_gone};
+use super::proc_root::{ProcRoot, ProcessStat, ProcessStatus, is_gone};
 use super::process::{Process, Users, executable};
 use crate::model::Text;
 
@@ -82,6 +83,9 @@ struct Known<I> {
     missed: bool,
 }
 
+/// The interpreters that a process maps, and the files that could not be examined.
+type Contents<I> = (Vec<Arc<InterpreterFile<I>>>, Vec<Arc<FileError>>);
+
 /// Finds the processes that run CPython.
 pub struct Finder<I> {
     root: ProcRoot,
@@ -90,7 +94,8 @@ pub struct Finder<I> {
     known: HashMap<u32, Known<I>>,
     /// Mappings that events told of, by the process that has them.
     awaited: HashMap<u32, Vec<MappedExecutable>>,
-    /// Files without CPython, as events name them.
+    /// Files without CPython, as events name them. Forgotten with every scan: a file may be written
+    /// to, and on file systems without generations its inode number may be given to another one.
     dismissed: HashSet<MappedInode>,
     relies_on_events: bool,
     /// Something was missed: the next scan reads everything.
@@ -101,6 +106,7 @@ pub struct Finder<I> {
 impl<I: PartialEq> Finder<I> {
     /// A finder that has seen nothing yet. `examine` tells what is in a file; it is asked once for
     /// each file and may take a millisecond or two.
+    #[must_use]
     pub fn new(root: ProcRoot, examine: Examine<I>) -> Self {
         Self {
             root,
@@ -115,7 +121,8 @@ impl<I: PartialEq> Finder<I> {
         }
     }
 
-    /// Whether [`Finder::on_event`] is told of all that happens from now on.
+    /// Whether [`Finder::on_event`] is told of all that happens from now on. The next scan reads
+    /// everything; say it again after events may have been missed.
     pub fn rely_on_events(&mut self, relies: bool) {
         self.relies_on_events = relies;
         self.out_of_date = true;
@@ -130,17 +137,14 @@ impl<I: PartialEq> Finder<I> {
             self.out_of_date = true;
         }
         let everything = std::mem::take(&mut self.out_of_date) || !self.relies_on_events;
-        // Trusted for the time of a scan only: a file may be written to.
         self.dismissed.clear();
         self.awaited.clear();
         let mut not_permitted = 0;
         for pid in self.root.pids()? {
-            let due = everything || (u64::from(pid) + self.scans) % SCANS_PER_ROUND == 0;
-            match self.visit(pid, due) {
-                Ok(()) => {}
-                Err(LookError::NotPermitted { .. }) => not_permitted += 1,
-                // Gone, or of no interest.
-                Err(_) => {}
+            let due = everything || (u64::from(pid) + self.scans).is_multiple_of(SCANS_PER_ROUND);
+            // Any other error: it is gone, or has no program.
+            if let Err(LookError::NotPermitted { .. }) = self.visit(pid, due) {
+                not_permitted += 1;
             }
         }
         let scans = self.scans;
@@ -169,6 +173,10 @@ impl<I: PartialEq> Finder<I> {
         if let Some(file) = known.unexamined.first() {
             let file = Arc::clone(file);
             return Err(LookError::File { pid, file });
+        }
+        let status = self.root.status(pid).map_err(|error| refusal(pid, error))?;
+        if status.thread_group != pid {
+            return Err(thread(pid, status));
         }
         let (exe, _) = executable(&self.root, pid).map_err(|error| refusal(pid, error))?;
         Err(LookError::NotCPython { pid, exe })
@@ -234,6 +242,15 @@ impl<I: PartialEq> Finder<I> {
     /// Looks at a process in the course of a scan: closely if it is `due`, or not the one that is
     /// known.
     fn visit(&mut self, pid: u32, due: bool) -> Result<(), LookError> {
+        if let Some(known) = self.known.get_mut(&pid)
+            && known.found.is_none()
+            && !(due || known.missed)
+        {
+            // An event would have told of another program, or another process.
+            known.seen = self.scans;
+            known.looks = 0;
+            return Ok(());
+        }
         let executable = match self.executable(pid) {
             Ok(executable) => executable,
             Err(error) if is_gone(&error) => return self.visit_without_program(pid),
@@ -241,18 +258,13 @@ impl<I: PartialEq> Finder<I> {
         };
         if let Some(known) = self.known.get_mut(&pid)
             && known.executable == executable
-            && !(due || known.missed)
+            && let Some(found) = &mut known.found
+            && !due
         {
-            let Some(found) = &mut known.found else {
-                known.seen = self.scans;
-                known.looks = 0;
-                return Ok(());
-            };
             let stat = self.root.stat(pid).map_err(|error| refusal(pid, error))?;
             if found.process.id.start_time == stat.start_time && !stat.has_ended() {
                 found.refresh(&stat);
                 known.seen = self.scans;
-                known.looks = 0;
                 return Ok(());
             }
         }
@@ -323,23 +335,14 @@ impl<I: PartialEq> Finder<I> {
     }
 
     /// The interpreters among the mapped files, and the files that could not be examined.
-    #[allow(clippy::type_complexity)]
-    fn examine(
-        &mut self,
-        pid: u32,
-        mappings: &Mappings,
-    ) -> (Vec<Arc<InterpreterFile<I>>>, Vec<Arc<FileError>>) {
-        let mut interpreters: Vec<Arc<InterpreterFile<I>>> = Vec::new();
+    fn examine(&mut self, pid: u32, mappings: &Mappings) -> Contents<I> {
+        let mut interpreters = Vec::new();
         let mut unexamined = Vec::new();
         for (index, mapped) in mappings.files.iter().enumerate() {
             let segment = mappings.segments.iter().find(|each| each.file == index);
             let Some(segment) = segment else { continue };
             match self.files.verdict(&self.root, pid, mapped, *segment) {
-                Some(Verdict::CPython(file)) => {
-                    if !interpreters.iter().any(|other| Arc::ptr_eq(other, &file)) {
-                        interpreters.push(file);
-                    }
-                }
+                Some(Verdict::CPython(file)) => add(&mut interpreters, &file),
                 Some(Verdict::Other) => self.dismiss(pid, mappings, index, mapped),
                 Some(Verdict::Unknown(error)) => unexamined.push(error),
                 None => {}
@@ -361,10 +364,7 @@ impl<I: PartialEq> Finder<I> {
         for segment in segments {
             let place = segment.start.wrapping_sub(segment.offset);
             for event in awaited {
-                // Without a generation, a file that is deleted and the next one with its inode
-                // number would look the same.
-                if event.file.generation != 0
-                    && event.file.inode == mapped.inode
+                if event.file.inode == mapped.inode
                     && (segment.start..segment.end).contains(&event.start)
                     && event.start.wrapping_sub(event.offset) == place
                 {
@@ -378,12 +378,9 @@ impl<I: PartialEq> Finder<I> {
         let stat = self.root.stat(pid).map_err(|error| refusal(pid, error))?;
         let status = self.root.status(pid).map_err(|error| refusal(pid, error))?;
         if status.thread_group != pid {
-            return Err(LookError::Thread {
-                thread: pid,
-                process: status.thread_group,
-            });
+            return Err(thread(pid, status));
         }
-        Process::read(&self.root, pid, &stat, &status, &mut self.users)
+        Process::read(&self.root, pid, &stat, status, &mut self.users)
             .map_err(|error| refusal(pid, error))
     }
 
@@ -411,9 +408,7 @@ impl<I: PartialEq> Finder<I> {
         let mut unexamined: Vec<Arc<FileError>> = Vec::new();
         for known in self.known.values() {
             for error in &known.unexamined {
-                if !unexamined.iter().any(|other| Arc::ptr_eq(other, error)) {
-                    unexamined.push(Arc::clone(error));
-                }
+                add(&mut unexamined, error);
             }
             let Some(found) = &known.found else { continue };
             for file in &found.interpreters {
@@ -447,6 +442,19 @@ impl<I> Found<I> {
             process,
             interpreters,
         });
+    }
+}
+
+fn add<T>(list: &mut Vec<Arc<T>>, item: &Arc<T>) {
+    if !list.iter().any(|other| Arc::ptr_eq(other, item)) {
+        list.push(Arc::clone(item));
+    }
+}
+
+fn thread(thread: u32, status: ProcessStatus) -> LookError {
+    LookError::Thread {
+        thread,
+        process: status.thread_group,
     }
 }
 

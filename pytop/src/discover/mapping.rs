@@ -9,7 +9,7 @@
 //!
 //! The kernel writes a newline of the path as `\012` and leaves every other byte alone, the
 //! backslash included, so that a file which has `\012` in its name cannot be told from one which
-//! has a newline there (`show_map_vma`, fs/proc/task_mmu.c). A path is therefore shown, and tried
+//! has a newline there (`show_map_vma` in `fs/proc/task_mmu.c`). A path is therefore shown, and tried
 //! as a last resort, but never taken for the identity of a file.
 
 use std::fmt;
@@ -229,11 +229,20 @@ mod tests {
                 "400000-401000 rwxp 00000000 fd:103 18446744073709551615 /memfd:jit (deleted)",
                 Some(file(0x103, u64::MAX, "/memfd:jit", true)),
             ),
-            ("400000-401000 r-xp 00000000 fd:00 7 ", Some(file(0, 7, "", false))),
-            ("400000-401000 r-xp 00000000 fd:00 7", Some(file(0, 7, "", false))),
+            (
+                "400000-401000 r-xp 00000000 fd:00 7 ",
+                Some(file(0, 7, "", false)),
+            ),
+            (
+                "400000-401000 r-xp 00000000 fd:00 7",
+                Some(file(0, 7, "", false)),
+            ),
             // Not executable, not a file, not a line.
             ("400000-401000 rw-p 00000000 fd:00 7    /usr/bin/x", None),
-            ("7ffd0a5f2000-7ffd0a5f4000 r-xp 00000000 00:00 0          [vdso]", None),
+            (
+                "7ffd0a5f2000-7ffd0a5f4000 r-xp 00000000 00:00 0          [vdso]",
+                None,
+            ),
             ("7ffd0a5f2000-7ffd0a5f4000 r-xp 00000000 00:00 0 ", None),
             ("400000-401000 r-xp 00000000 fd:00", None),
             ("400000 r-xp 00000000 fd:00 7 /x", None),
@@ -267,7 +276,10 @@ mod tests {
         .expect("readable");
         assert_eq!(
             mappings.files,
-            [file(0, 7, "/lib/a", false), file(0, 7, "/subvolume/a", false)]
+            [
+                file(0, 7, "/lib/a", false),
+                file(0, 7, "/subvolume/a", false)
+            ]
         );
         let segment = |start, end, offset, file| Segment {
             start,

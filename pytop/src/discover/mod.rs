@@ -11,7 +11,7 @@
 //!   -> examined once             kept open, so that a probe finds it when the process is gone
 //! ```
 //!
-//! What is true of a file ([`file`]) is found once, however many processes map it; what is true of
+//! What is true of a file ([`mod@file`]) is found once, however many processes map it; what is true of
 //! a process ([`process`]) is read only for those that run CPython. [`Finder`] puts both together,
 //! and is driven by what the kernel tells of processes ([`event`]), with a scan every second that
 //! would find everything without those events.
@@ -23,6 +23,7 @@
 pub mod container;
 pub mod error;
 pub mod event;
+pub mod family;
 pub mod file;
 pub mod finder;
 pub mod mapping;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use error::LookError;
 pub use event::ProcessEvent;
+pub use family::descendants;
 pub use file::{FileId, InterpreterFile};
 pub use finder::{Attention, Finder, Found, Scan};
 pub use proc_root::ProcRoot;

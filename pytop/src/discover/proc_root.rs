@@ -276,7 +276,8 @@ fn parse_status(text: &[u8]) -> Option<ProcessStatus> {
 mod tests {
     use super::*;
 
-    const AFTER_COMM: &str = " S 1 812 812 0 -1 4194304 100 0 0 0 5 6 0 0 20 0 3 0 264927 3133440 374";
+    const AFTER_COMM: &str =
+        " S 1 812 812 0 -1 4194304 100 0 0 0 5 6 0 0 20 0 3 0 264927 3133440 374";
 
     #[test]
     fn a_process_name_cannot_forge_the_fields_after_it() {
@@ -306,7 +307,15 @@ mod tests {
 
     #[test]
     fn what_is_no_stat_is_refused() {
-        for text in ["", "812", "812 (x", "812 x) S", ")(", "812 (x) S 1 2 3", "812 (x) S -1"] {
+        for text in [
+            "",
+            "812",
+            "812 (x",
+            "812 x) S",
+            ")(",
+            "812 (x) S 1 2 3",
+            "812 (x) S -1",
+        ] {
             assert_eq!(parse_stat(text.as_bytes()), None, "{text}");
         }
     }
@@ -323,7 +332,9 @@ mod tests {
 
     #[test]
     fn status_gives_the_effective_user() {
-        let status = parse_status(b"Name:\tUid:\\nTgid:\nState:\tS\nTgid:\t812\nPid:\t813\nUid:\t1000\t33\t0\t0\n");
+        let status = parse_status(
+            b"Name:\tUid:\\nTgid:\nState:\tS\nTgid:\t812\nPid:\t813\nUid:\t1000\t33\t0\t0\n",
+        );
         assert_eq!(
             status,
             Some(ProcessStatus {

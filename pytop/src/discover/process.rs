@@ -47,12 +47,13 @@ pub(super) struct Users(HashMap<u32, Arc<str>>);
 
 impl Users {
     fn name(&mut self, user: u32) -> Arc<str> {
-        let name = self.0.entry(user).or_insert_with(|| {
-            match User::from_uid(Uid::from_raw(user)) {
-                Ok(Some(user)) => visible(user.name.as_bytes()).into(),
-                Ok(None) | Err(_) => user.to_string().into(),
-            }
-        });
+        let name =
+            self.0
+                .entry(user)
+                .or_insert_with(|| match User::from_uid(Uid::from_raw(user)) {
+                    Ok(Some(user)) => visible(user.name.as_bytes()).into(),
+                    Ok(None) | Err(_) => user.to_string().into(),
+                });
         Arc::clone(name)
     }
 }
@@ -63,7 +64,7 @@ impl Process {
         root: &ProcRoot,
         pid: u32,
         stat: &ProcessStat,
-        status: &ProcessStatus,
+        status: ProcessStatus,
         users: &mut Users,
     ) -> io::Result<Self> {
         let (exe, exe_deleted) = executable(root, pid)?;

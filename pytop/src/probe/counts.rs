@@ -211,11 +211,16 @@ impl Counts {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "32 bytes")]
+const KEY_SIZE: u32 = size_of::<FrameKey>() as u32;
+#[expect(clippy::cast_possible_truncation, reason = "48 bytes")]
+const VALUE_SIZE: u32 = size_of::<FrameCount>() as u32;
+
 fn new_table(size: u32) -> Result<MapData, MapError> {
     let definition = aya_obj::Map::new_from_params(
         bpf_map_type::BPF_MAP_TYPE_HASH as u32,
-        size_of::<FrameKey>() as u32,
-        size_of::<FrameCount>() as u32,
+        KEY_SIZE,
+        VALUE_SIZE,
         size,
         0,
     );

@@ -181,7 +181,7 @@ fn uprobe_pmu_type() -> Result<u32, LoadError> {
 }
 
 /// Older kernels pass over a hit while any other eBPF work goes on on the same CPU
-/// (`bpf_prog_active` in `trace_call_bpf`, kernel/trace/bpf_trace.c). Since Linux 6.0 uprobes have
+/// (`bpf_prog_active` in `trace_call_bpf`, `kernel/trace/bpf_trace.c`). Since Linux 6.0 uprobes have
 /// a way of their own (`bpf_prog_run_array_uprobe`), which came together with sleepable programs.
 fn require_lossless_uprobes(ebpf: &mut Ebpf) -> Result<(), LoadError> {
     match uprobe(ebpf, "sleepable")?.load() {

@@ -1,7 +1,7 @@
 //! All knowledge of the kernel: loading the programs, placing probes, draining the counts, and
 //! starting a command under control.
 //!
-//! Only this module talks to bpf(2), perf_event_open(2) and ptrace(2).
+//! Only this module talks to `bpf(2)`, `perf_event_open(2)` and `ptrace(2)`.
 
 mod counts;
 mod kernel;

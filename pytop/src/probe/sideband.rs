@@ -31,9 +31,9 @@
 //! - the *records*, which wake us only when half of their buffer is full, and
 //! - the *doorbell*, which has nothing but COMM records, and wakes us with each. An exec rings once.
 //!
-//! [`Sideband::wait`] gives an exec that rang [`SETTLE`] to map its files. While every look finds
-//! something, the next one follows after [`LINGER`] without asking the kernel, so that a storm costs
-//! us fifty looks a second, whatever its size. Without any exec, [`AT_LEAST_EVERY`] is how late a
+//! [`Sideband::wait`] gives an exec that rang two milliseconds to map its files. While every look finds
+//! something, the next one follows after 10 ms without asking the kernel, so that a storm costs
+//! us a hundred looks a second, whatever its size. Without any exec, 200 ms is how late a
 //! library that is loaded may be seen. What does not fit into a buffer in that time is counted and
 //! told as [`ProcessEvent::Lost`].
 
@@ -61,12 +61,12 @@ const BUFFER_BYTES: usize = 128 * 1024;
 const SETTLE: Duration = Duration::from_millis(2);
 
 /// How long the buffers are left alone after something was found in them.
-const LINGER: Duration = Duration::from_millis(20);
+const LINGER: Duration = Duration::from_millis(10);
 
 /// How long the buffers are left alone at most.
 const AT_LEAST_EVERY: Duration = Duration::from_millis(200);
 
-/// `PERF_RECORD_MISC_COMM_EXEC` (include/uapi/linux/perf_event.h): this COMM record comes from an
+/// `PERF_RECORD_MISC_COMM_EXEC` of `include/uapi/linux/perf_event.h`: this COMM record comes from an
 /// exec, not from a thread that renames itself.
 const MISC_COMM_EXEC: u16 = 1 << 13;
 
@@ -222,7 +222,7 @@ impl Sideband {
         Ok(changed)
     }
 
-    /// Waits until it is time to drain: a few milliseconds after an exec, every 20 ms while there
+    /// Waits until it is time to drain: a few milliseconds after an exec, every 10 ms while there
     /// are events, and every 200 ms otherwise.
     ///
     /// Dropping the future loses no event. Must be called within one tokio runtime that has I/O
@@ -393,3 +393,6 @@ fn event(record: &Record<'_>, misc: u16) -> Option<ProcessEvent> {
     // A process of a pid namespace that is not ours, nor below it, has the pid 0 here.
     .filter(|event| !matches!(event, ProcessEvent::Fork { child: 0, .. }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,13 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use aya::Pod;
 use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, perf_event_attr};
 
+/// The kernel takes the size of a structure as its version.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a structure of some hundred bytes"
+)]
+const PERF_EVENT_ATTR_SIZE: u32 = size_of::<perf_event_attr>() as u32;
+
 /// A uprobe to be opened as a perf event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UprobeEvent<'a> {
@@ -32,7 +39,7 @@ pub(super) fn open_uprobe(event: &UprobeEvent<'_>) -> io::Result<OwnedFd> {
     // SAFETY: the structure is made of integers; all zeroes is a value of it.
     let mut attributes: perf_event_attr = unsafe { mem::zeroed() };
     attributes.type_ = event.pmu_type;
-    attributes.size = size_of::<perf_event_attr>() as u32;
+    attributes.size = PERF_EVENT_ATTR_SIZE;
     attributes.config = u64::from(event.semaphore_offset) << 32;
     attributes.__bindgen_anon_3.uprobe_path = event.path.as_ptr() as u64;
     attributes.__bindgen_anon_4.probe_offset = event.offset;

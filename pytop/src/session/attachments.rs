@@ -137,18 +137,27 @@ impl Attachments {
 
     /// Takes out the probes that were for this process alone. The kernel's wait is left to a thread.
     pub(super) fn release(&mut self, pid: u32) {
-        let ended: Vec<_> = self
+        let ended = self
             .placed
-            .extract_if(|(_, reach), _| *reach == Reach::Process(pid))
-            .collect();
-        let probes: Vec<Probe> = ended
-            .into_iter()
-            .filter_map(|(_, placed)| placed.ok())
-            .flatten()
-            .collect();
-        if !probes.is_empty() {
-            thread::spawn(move || detach(probes));
-        }
+            .extract_if(|(_, reach), _| *reach == Reach::Process(pid));
+        release(
+            ended
+                .filter_map(|(_, placed)| placed.ok())
+                .flatten()
+                .collect(),
+        );
+    }
+
+    /// Takes out the probes of all files but these: those that nobody has used for long, and those
+    /// that have been overwritten, in which a breakpoint could now be in the middle of anything.
+    pub(super) fn release_all_but(&mut self, files: &[FileId]) {
+        let unused = self.placed.extract_if(|(file, _), _| !files.contains(file));
+        release(
+            unused
+                .filter_map(|(_, placed)| placed.ok())
+                .flatten()
+                .collect(),
+        );
     }
 
     /// Takes out every probe, and waits until the kernel has done so.
@@ -160,6 +169,13 @@ impl Attachments {
                 .flatten()
                 .collect(),
         );
+    }
+}
+
+/// Takes out probes without waiting for it.
+fn release(probes: Vec<Probe>) {
+    if !probes.is_empty() {
+        thread::spawn(move || detach(probes));
     }
 }
 

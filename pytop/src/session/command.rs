@@ -39,6 +39,20 @@ impl Running {
         }
     }
 
+    /// Waits for its end, and lets it go wherever it would stand still.
+    pub(super) async fn end_within(&mut self, time: Duration) -> Option<ExitStatus> {
+        let end = async {
+            loop {
+                match self.next().await {
+                    Event::Ended(status) => return status,
+                    Event::Held(held) => held.proceed(Verdict::Pass),
+                    Event::Unwatched { .. } => {}
+                }
+            }
+        };
+        tokio::time::timeout(time, end).await.ok()
+    }
+
     pub(super) async fn terminate(&mut self, grace: Duration) -> Option<ExitStatus> {
         self.0.terminate(grace).await
     }

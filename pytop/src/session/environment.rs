@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Result, bail};
 
-/// The inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+/// The inode of the initial pid namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Fails when pytop runs in a pid namespace of its own: the kernel's programs see the pids of the

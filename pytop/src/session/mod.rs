@@ -273,28 +273,44 @@ impl Session {
                 }
             }
         };
-        self.finish(ending, updates).await?;
-        Ok(ending)
+        self.finish(ending, updates).await
     }
 
-    /// Tells what is left, and ends the command.
-    async fn finish(&mut self, ending: Ending, updates: &Sender<Update>) -> Result<()> {
-        let command_ended = matches!(ending, Ending::CommandEnded(_));
-        if let Some(running) = &mut self.running
-            && !command_ended
-        {
-            running.terminate(GRACE).await;
-        }
+    /// Ends the command, tells what is left, and says how the run has ended.
+    async fn finish(&mut self, ending: Ending, updates: &Sender<Update>) -> Result<Ending> {
+        let ending = self.end_command(ending).await;
         if ending != Ending::Complete && ending != Ending::Dismissed {
             let snapshot = self.snapshot()?;
             // Nobody may listen any more, which is no matter at the end.
             let _ = updates.send(Update::Snapshot(Arc::new(snapshot))).await;
         }
-        if command_ended && !self.announced {
+        if matches!(ending, Ending::CommandEnded(_)) && !self.announced {
             let _ = updates.send(Update::Notice(self.nothing_counted())).await;
         }
         let _ = updates.send(Update::Ended(describe(ending))).await;
-        Ok(())
+        Ok(ending)
+    }
+
+    /// Ends the command if it still runs. One that was interrupted together with pytop, from the
+    /// terminal, gets the time to end by itself; its status is then that of the run.
+    async fn end_command(&mut self, ending: Ending) -> Ending {
+        let Some(running) = &mut self.running else {
+            return ending;
+        };
+        match ending {
+            Ending::CommandEnded(_) => ending,
+            Ending::Interrupted => {
+                let status = match running.end_within(GRACE).await {
+                    Some(status) => Some(status),
+                    None => running.terminate(GRACE).await,
+                };
+                status.map_or(ending, Ending::CommandEnded)
+            }
+            _ => {
+                running.terminate(GRACE).await;
+                ending
+            }
+        }
     }
 
     /// Says, once, that all probes are in place.
@@ -396,6 +412,8 @@ impl Session {
                 .take_up(found, &mut self.attachments, &mut self.kernel, reach);
         }
         self.roster.end_all_but(&alive);
+        let files: Vec<_> = scan.interpreters.iter().map(|file| file.id).collect();
+        self.attachments.release_all_but(&files);
     }
 
     /// Ends the interval.
@@ -493,6 +511,6 @@ async fn ready(sideband: &mut Option<Sideband>) {
         *sideband = None;
     }
     if sideband.is_none() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -1,5 +1,7 @@
 //! Which processes a run is about.
 
+use std::collections::HashSet;
+
 use anyhow::{Context as _, Result, bail};
 
 use super::Target;
@@ -7,7 +9,7 @@ use super::attachments::{Attachments, Reach};
 use super::family::Family;
 use super::roster::Roster;
 use crate::cpython::Interpreter;
-use crate::discover::{Finder, LookError, ProcRoot, ProcessEvent};
+use crate::discover::{Finder, LookError, ProcRoot, ProcessEvent, descendants};
 use crate::model::Coverage;
 use crate::probe::launch::Stage;
 use crate::probe::{Kernel, ProcessEnd};
@@ -24,12 +26,13 @@ pub(super) struct Members {
 impl Members {
     pub(super) fn new(target: &Target) -> Result<Self> {
         Ok(match target {
-            Target::Machine => Self { family: None, descendants: true, named: Vec::new() },
+            Target::Machine => Self {
+                family: None,
+                descendants: true,
+                named: Vec::new(),
+            },
             Target::Processes { pids, children } => Self {
-                family: Some(Family::new(
-                    pids.iter().copied(),
-                    &if *children { parents()? } else { Vec::new() },
-                )),
+                family: Some(Family::new(family(pids, *children)?)),
                 descendants: *children,
                 named: pids.clone(),
             },
@@ -58,9 +61,13 @@ impl Members {
     }
 
     pub(super) fn on_event(&mut self, event: &ProcessEvent) {
-        let Some(family) = &mut self.family else { return };
+        let Some(family) = &mut self.family else {
+            return;
+        };
         match *event {
-            ProcessEvent::Fork { parent, child } if self.descendants => family.forked(parent, child),
+            ProcessEvent::Fork { parent, child } if self.descendants => {
+                family.forked(parent, child);
+            }
             ProcessEvent::Exit { pid } => family.exited(pid),
             _ => {}
         }
@@ -68,7 +75,10 @@ impl Members {
 
     /// Processes that have ended and whose last counts the next drain brings.
     pub(super) fn take_ended(&mut self) -> Vec<u32> {
-        self.family.as_mut().map(Family::take_ended).unwrap_or_default()
+        self.family
+            .as_mut()
+            .map(Family::take_ended)
+            .unwrap_or_default()
     }
 
     /// Their last counts have been drained.
@@ -79,12 +89,16 @@ impl Members {
     }
 
     pub(super) fn contains(&self, pid: u32) -> bool {
-        self.family.as_ref().is_none_or(|family| family.contains(pid))
+        self.family
+            .as_ref()
+            .is_none_or(|family| family.contains(pid))
     }
 
     /// The members, unless they are all processes of the machine.
     pub(super) fn pids(&self) -> Option<Vec<u32>> {
-        self.family.as_ref().map(|family| family.members().collect())
+        self.family
+            .as_ref()
+            .map(|family| family.members().collect())
     }
 
     pub(super) fn with_descendants(&self) -> bool {
@@ -94,7 +108,11 @@ impl Members {
     /// Which processes a probe for this one has to reach. A child runs before a probe of its own
     /// could be placed, so where descendants are counted, everyone is reached.
     pub(super) fn reach(&self, pid: u32) -> Reach {
-        if self.descendants { Reach::Everyone } else { Reach::Process(pid) }
+        if self.descendants {
+            Reach::Everyone
+        } else {
+            Reach::Process(pid)
+        }
     }
 
     /// Takes up the processes that were named. One that cannot be counted is an error, because
@@ -117,7 +135,10 @@ impl Members {
             if let Coverage::NotCounted(reason) = coverage
                 && !self.descendants
             {
-                bail!("process {pid} ({}) cannot be counted: {reason}", found.process.exe);
+                bail!(
+                    "process {pid} ({}) cannot be counted: {reason}",
+                    found.process.exe
+                );
             }
         }
         for pid in self.pids().unwrap_or_default() {
@@ -148,13 +169,18 @@ pub(super) async fn all_ended(ends: &[ProcessEnd], named: bool) {
         }
     }
     if !named {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
-/// Every process of the machine with its parent.
-fn parents() -> Result<Vec<(u32, u32)>> {
-    let root = ProcRoot::host().context("cannot open /proc")?;
-    let pids = root.pids().context("cannot list the processes in /proc")?;
-    Ok(pids.into_iter().filter_map(|pid| Some((pid, root.stat(pid).ok()?.parent))).collect())
+/// The processes and, if asked for, their descendants of this moment.
+fn family(pids: &[u32], children: bool) -> Result<HashSet<u32>> {
+    let mut family = if children {
+        let root = ProcRoot::host().context("cannot open /proc")?;
+        descendants(&root, pids).context("cannot list the processes in /proc")?
+    } else {
+        HashSet::new()
+    };
+    family.extend(pids);
+    Ok(family)
 }

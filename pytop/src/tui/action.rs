@@ -1,7 +1,5 @@
 //! What can happen to the screen, and what it can ask for.
 
-use std::time::Duration;
-
 use crate::updates::{Command, Update};
 
 /// Something that changes what is shown.
@@ -125,45 +123,45 @@ pub(super) enum Edit {
     End,
 }
 
-/// What an update asks of the world outside.
+/// What an action asks of the world outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Effects {
     /// Something that is shown has changed.
     pub(super) draw: bool,
-    /// What is on the terminal may not be what was drawn.
-    pub(super) clear: bool,
+    /// Something else is to be done, first.
+    pub(super) demand: Option<Demand>,
+}
+
+/// Something that the state cannot do itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// What is on the terminal may not be what was drawn: draw it in full.
+    Clear,
     /// Stop the process until it is continued.
-    pub(super) suspend: bool,
+    Suspend,
     /// Leave the screen.
-    pub(super) quit: bool,
+    Quit,
     /// Ask this of the session.
-    pub(super) command: Option<Command>,
+    Send(Command),
 }
 
 impl Effects {
     pub(super) const NONE: Self = Self {
         draw: false,
-        clear: false,
-        suspend: false,
-        quit: false,
-        command: None,
+        demand: None,
     };
 
     pub(super) const DRAW: Self = Self {
         draw: true,
-        ..Self::NONE
+        demand: None,
     };
 
-    pub(super) const QUIT: Self = Self {
-        quit: true,
-        ..Self::NONE
-    };
+    pub(super) const QUIT: Self = Self::demand(Demand::Quit);
 
-    pub(super) fn set_interval(interval: Duration) -> Self {
+    pub(super) const fn demand(demand: Demand) -> Self {
         Self {
             draw: true,
-            command: Some(Command::SetInterval(interval)),
-            ..Self::NONE
+            demand: Some(demand),
         }
     }
 }

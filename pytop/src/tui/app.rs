@@ -1,26 +1,26 @@
 //! The state of the screen, and how actions change it. No input, no output, no clock.
 
+mod mouse;
+mod order;
+mod travel;
+mod typing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use ratatui::layout::{Position, Size};
 
 use super::Settings;
-use super::action::{Action, Edit, Effects, Motion, Side, Step};
+use super::action::{Action, Demand, Effects, Step};
 use super::areas::Areas;
-use super::columns::{self, Column};
-use super::detail;
-use super::help;
-use super::keybar;
 use super::keys::Context;
-use super::menu;
 use super::process_view;
 use super::processes::ProcessList;
 use super::prompt::{self, Asked, Prompt};
 use super::selection::Selection;
 use super::summary::Summary;
 use super::theme::{Glyphs, Theme};
-use crate::model::{Entry, EntryKey, Filter, GroupBy, Snapshot, SortKey, Totals, View};
+use crate::model::{Entry, EntryKey, Filter, Snapshot, SortKey, Totals, View};
 use crate::updates::{Scope, Update};
 
 /// The last snapshot and everything before it.
@@ -176,18 +176,8 @@ impl App {
         match action {
             Action::Quit => return Effects::QUIT,
             Action::Back => return self.back(),
-            Action::Suspend => {
-                return Effects {
-                    suspend: true,
-                    ..Effects::DRAW
-                };
-            }
-            Action::Redraw => {
-                return Effects {
-                    clear: true,
-                    ..Effects::DRAW
-                };
-            }
+            Action::Suspend => return Effects::demand(Demand::Suspend),
+            Action::Redraw => return Effects::demand(Demand::Clear),
             Action::Help => self.toggle_help(),
             Action::Move(motion) => self.travel(motion),
             Action::Open => self.open(),
@@ -260,7 +250,7 @@ impl App {
                 if self.is_paused() {
                     return Effects {
                         draw: gone.is_some(),
-                        ..Effects::NONE
+                        demand: None,
                     };
                 }
                 self.refresh();
@@ -276,10 +266,9 @@ impl App {
                 // The first reason is the true one; the session's own end follows from it.
                 self.ended.get_or_insert(reason);
                 self.settle();
-                return Effects {
-                    quit: self.close_at_end,
-                    ..Effects::DRAW
-                };
+                if self.close_at_end {
+                    return Effects::QUIT;
+                }
             }
         }
         Effects::DRAW
@@ -314,290 +303,4 @@ impl App {
             *at = (*at).min(scroll);
         }
     }
-
-    fn back(&mut self) -> Effects {
-        if self.overlays.pop().is_some() {
-        } else if self.screen == Screen::Processes {
-            return self.update(Action::Processes);
-        } else if self.view.filter.take().is_some() {
-            self.refresh();
-        } else {
-            return Effects::QUIT;
-        }
-        Effects::DRAW
-    }
-
-    fn toggle_help(&mut self) {
-        if matches!(self.overlay(), Some(Overlay::Help { .. })) {
-            self.overlays.pop();
-        } else {
-            self.overlays.push(Overlay::Help { scroll: 0 });
-        }
-    }
-
-    fn open_menu(&mut self) {
-        let keys = SortKey::ALL.iter();
-        let index = keys.clone().position(|key| *key == self.view.sort);
-        self.overlays.push(Overlay::Menu {
-            index: index.unwrap_or_default(),
-        });
-    }
-
-    fn travel(&mut self, motion: Motion) {
-        let page = self.page();
-        let scroll_limit = self.scroll_limit();
-        let body = usize::from(self.areas().body().height);
-        match (self.overlays.last_mut(), self.screen) {
-            (Some(Overlay::Detail { scroll, .. } | Overlay::Help { scroll }), _) => {
-                *scroll = scrolled(*scroll, motion, scroll_limit, body);
-            }
-            (Some(Overlay::Menu { index }), _) => {
-                *index = scrolled(*index, motion, SortKey::ALL.len() - 1, SortKey::ALL.len());
-            }
-            (Some(Overlay::Prompt(_)) | None, Screen::Table) => {
-                match self.table.target(motion, self.entries.len(), page) {
-                    Some(index) => self.select(index),
-                    None => self.release(),
-                }
-            }
-            (Some(Overlay::Prompt(_)) | None, Screen::Processes) => {
-                self.processes.travel(motion, page);
-                self.settle();
-            }
-        }
-    }
-
-    fn select(&mut self, index: usize) {
-        let page = self.page();
-        if let Some(entry) = self.entries.get(index) {
-            self.table.select(index, entry.key.clone(), page);
-        }
-    }
-
-    fn release(&mut self) {
-        let had_kept_row = self.table.index().is_some_and(|index| {
-            self.entries
-                .get(index)
-                .is_some_and(|entry| entry.calls == 0)
-        });
-        self.table.release();
-        if had_kept_row {
-            self.refresh();
-        }
-    }
-
-    /// How far the text that is open can be scrolled.
-    fn scroll_limit(&self) -> usize {
-        match self.overlay() {
-            Some(Overlay::Detail { key, .. }) => detail::scroll_limit(self, key),
-            Some(Overlay::Help { .. }) => help::scroll_limit(self),
-            _ => 0,
-        }
-    }
-
-    fn open(&mut self) {
-        match (self.overlay(), self.screen) {
-            (Some(Overlay::Menu { index }), _) => {
-                let key = SortKey::ALL.get(*index).copied();
-                self.overlays.pop();
-                if let Some(key) = key {
-                    self.sort_by(key);
-                }
-            }
-            (Some(_), _) => {}
-            (None, Screen::Table) => {
-                let first = self.entries.first().map(|entry| &entry.key);
-                if let Some(key) = self.table.key().or(first).cloned() {
-                    self.overlays.push(Overlay::Detail { key, scroll: 0 });
-                }
-            }
-            (None, Screen::Processes) => {
-                if let Some(pid) = self.processes.current() {
-                    let key = EntryKey::Process(pid);
-                    self.overlays.push(Overlay::Detail { key, scroll: 0 });
-                }
-            }
-        }
-    }
-
-    fn sort_column(&mut self, side: Side) {
-        if self.screen == Screen::Processes {
-            self.processes.sort_column(side);
-        } else {
-            let keys = SortKey::ALL;
-            let at = keys
-                .iter()
-                .position(|key| *key == self.view.sort)
-                .unwrap_or_default();
-            let next = match side {
-                Side::Left => at.checked_sub(1),
-                Side::Right => Some(at + 1),
-            };
-            if let Some(key) = next.and_then(|next| keys.get(next)) {
-                self.sort_by(*key);
-            }
-            return;
-        }
-        self.refresh();
-    }
-
-    /// Sorts by a key, in its own direction if it is another one than before.
-    fn sort_by(&mut self, key: SortKey) {
-        if key != self.view.sort {
-            self.view.sort = key;
-            self.view.reverse = false;
-        }
-        self.refresh();
-    }
-
-    fn invert(&mut self) {
-        match self.screen {
-            Screen::Table => self.view.reverse = !self.view.reverse,
-            Screen::Processes => self.processes.reverse = !self.processes.reverse,
-        }
-        self.refresh();
-    }
-
-    /// Takes the next grouping. What is selected stays in the group that is selected next.
-    fn group(&mut self) {
-        self.view.group_by = self.view.group_by.next();
-        let selected = match (self.view.group_by, self.table.key()) {
-            (GroupBy::File, Some(EntryKey::Function { filename, .. })) => {
-                Some(EntryKey::File(filename.clone()))
-            }
-            _ => None,
-        };
-        if selected.is_none() {
-            self.table.release();
-        }
-        self.table.set(selected);
-        self.refresh();
-    }
-
-    fn set_interval(&mut self, interval: Duration) -> Effects {
-        self.interval = interval;
-        Effects::set_interval(interval)
-    }
-
-    fn edit(&mut self, edit: &Edit) {
-        let Some(Overlay::Prompt(prompt)) = self.overlays.last_mut() else {
-            return;
-        };
-        prompt.edit(edit);
-        prompt.error = None;
-        if prompt.asked == Asked::Filter {
-            if prompt.text.is_empty() {
-                self.view.filter = None;
-            } else {
-                match prompt.text.parse::<Filter>() {
-                    Ok(filter) => self.view.filter = Some(filter),
-                    // The last filter that was one stays until this one is.
-                    Err(error) => prompt.error = Some(error.reason),
-                }
-            }
-            self.refresh();
-        }
-    }
-
-    fn accept(&mut self) -> Effects {
-        let Some(Overlay::Prompt(prompt)) = self.overlays.last_mut() else {
-            return Effects::NONE;
-        };
-        match prompt.asked {
-            // What is no regular expression cannot be kept.
-            Asked::Filter if prompt.error.is_some() => {}
-            Asked::Interval if !prompt.text.trim().is_empty() => {
-                match prompt::parse_interval(&prompt.text) {
-                    Ok(interval) => {
-                        self.overlays.pop();
-                        return self.set_interval(interval);
-                    }
-                    Err(error) => prompt.error = Some(error),
-                }
-            }
-            Asked::Filter | Asked::Interval => drop(self.overlays.pop()),
-        }
-        Effects::DRAW
-    }
-
-    fn cancel(&mut self) {
-        if let Some(Overlay::Prompt(prompt)) = self.overlays.pop()
-            && prompt.asked == Asked::Filter
-        {
-            self.view.filter = None;
-            self.refresh();
-        }
-    }
-
-    fn click(&mut self, position: Position) -> Effects {
-        let areas = self.areas();
-        if areas.bar.contains(position) {
-            return match keybar::action_at(self, position) {
-                Some(action) => self.update(action),
-                None => Effects::NONE,
-            };
-        }
-        match (self.overlay(), self.screen) {
-            (Some(Overlay::Menu { .. }), _) => {
-                match menu::index_at(self, position) {
-                    Some(index) => {
-                        if let Some(Overlay::Menu { index: at }) = self.overlays.last_mut() {
-                            *at = index;
-                        }
-                        self.open();
-                    }
-                    None => drop(self.overlays.pop()),
-                }
-                return Effects::DRAW;
-            }
-            (Some(Overlay::Detail { .. } | Overlay::Help { .. }), _) => return Effects::NONE,
-            (Some(Overlay::Prompt(_)) | None, Screen::Table) => {
-                if areas.titles.contains(position) {
-                    self.click_title(position.x);
-                } else if let Some(row) = areas.row_at(position) {
-                    let index = self.table.offset() + row;
-                    if index < self.entries.len() {
-                        self.select(index);
-                    }
-                }
-            }
-            (Some(Overlay::Prompt(_)) | None, Screen::Processes) => {
-                if areas.titles.contains(position) {
-                    self.processes.click_title(position.x, areas.titles.width);
-                    self.refresh();
-                } else if let Some(row) = areas.row_at(position) {
-                    self.processes
-                        .click_row(row, usize::from(areas.rows.height));
-                    self.settle();
-                }
-            }
-        }
-        Effects::DRAW
-    }
-
-    fn click_title(&mut self, x: u16) {
-        let places = columns::places(self.size.width);
-        let place = places.iter().find(|place| x < place.x + place.width + 1);
-        if let Some(key) = place.and_then(|place: &columns::Place| Column::sort_key(place.column)) {
-            if key == self.view.sort {
-                self.invert();
-            } else {
-                self.sort_by(key);
-            }
-        }
-    }
-}
-
-/// Where a movement leads in a text or menu that can be scrolled by at most `limit`.
-fn scrolled(at: usize, motion: Motion, limit: usize, page: usize) -> usize {
-    let page = page.saturating_sub(1).max(1);
-    match motion {
-        Motion::Up(rows) => at.saturating_sub(rows.into()),
-        Motion::Down(rows) => at.saturating_add(rows.into()),
-        Motion::PageUp => at.saturating_sub(page),
-        Motion::PageDown => at.saturating_add(page),
-        Motion::Home => 0,
-        Motion::End => limit,
-    }
-    .min(limit)
 }

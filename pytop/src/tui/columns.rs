@@ -66,8 +66,8 @@ pub(super) struct Place {
 
 /// Divides a line. Wider lines have more columns; none changes its place from one interval to the
 /// next.
-pub(super) fn places(width: u16) -> Vec<Place> {
-    let calls = if width < 100 { 9 } else { 13 };
+pub(super) fn places(width: u16, sort: SortKey) -> Vec<Place> {
+    let calls = if width < 100 { 9 } else { 11 };
     let mut columns = vec![
         (Column::Pid, 7),
         (Column::Filename, 0),
@@ -75,10 +75,15 @@ pub(super) fn places(width: u16) -> Vec<Place> {
         (Column::Function, 0),
         (Column::Calls, calls),
     ];
-    if width >= 96 {
-        columns.push((Column::Total, if width < 120 { 11 } else { 15 }));
-    }
-    if width >= 72 {
+    // What sorts is always in sight, be it in place of something else.
+    let total = match width {
+        160.. => Some(17),
+        96.. => Some(13),
+        _ if sort == SortKey::Total => Some(9),
+        _ => None,
+    };
+    columns.extend(total.map(|width| (Column::Total, width)));
+    if width >= 96 || width >= 72 && total.is_none() {
         columns.push((Column::Share, 6));
     }
     if width >= 112 {
@@ -112,11 +117,15 @@ mod tests {
     #[test]
     fn every_width_is_used_and_not_exceeded() {
         for width in 40..300 {
-            let places = places(width);
-            let end = places.last().map(|place| place.x + place.width);
-            assert_eq!(end, Some(width));
-            for pair in places.windows(2) {
-                assert_eq!(pair[0].x + pair[0].width + GAP, pair[1].x);
+            for sort in SortKey::ALL {
+                let places = places(width, sort);
+                let end = places.last().map(|place| place.x + place.width);
+                assert_eq!(end, Some(width));
+                for pair in places.windows(2) {
+                    assert_eq!(pair[0].x + pair[0].width + GAP, pair[1].x);
+                }
+                let key = |place: &Place| place.column.sort_key() == Some(sort);
+                assert!(places.iter().any(key), "{width} {sort:?}");
             }
         }
     }
@@ -124,7 +133,10 @@ mod tests {
     #[test]
     fn the_five_columns_of_the_plain_table_come_first_at_every_width() {
         for width in [60, 80, 120, 250] {
-            let titles: Vec<_> = places(width).iter().map(|place| place.column).collect();
+            let titles: Vec<_> = places(width, SortKey::Calls)
+                .iter()
+                .map(|place| place.column)
+                .collect();
             let first = [
                 Column::Pid,
                 Column::Filename,
@@ -134,6 +146,6 @@ mod tests {
             ];
             assert_eq!(titles[..5], first);
         }
-        assert_eq!(places(250).len(), 8);
+        assert_eq!(places(250, SortKey::Calls).len(), 8);
     }
 }

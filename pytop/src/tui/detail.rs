@@ -17,7 +17,7 @@ use crate::model::{EntryKey, History, ProcessStatus, Row, Snapshot};
 /// Columns of the labels.
 const LABEL: usize = 10;
 /// Rows of the chart when the text above needs the room.
-const LOW_CHART: u16 = 4;
+const LOW_CHART: u16 = 3;
 /// Functions of a file or process that are listed.
 const FUNCTIONS: usize = 10;
 
@@ -31,11 +31,9 @@ struct Parts {
 fn parts(body: Rect, lines: usize) -> Parts {
     let lines = u16::try_from(lines).unwrap_or(u16::MAX);
     let inner = body.height.saturating_sub(1);
-    let chart = inner
-        .saturating_sub(lines.saturating_add(1))
-        .max(LOW_CHART)
-        .min(inner / 2 + inner % 2)
-        .max(inner.saturating_sub(lines.saturating_add(1)));
+    // The chart takes what the text leaves, and something in any case.
+    let left = inner.saturating_sub(lines.saturating_add(1));
+    let chart = left.max(LOW_CHART.min(inner / 2));
     let at = |y: u16, height: u16| Rect {
         y: body.y + y,
         height,
@@ -68,7 +66,7 @@ pub(super) fn draw(app: &App, key: &EntryKey, scroll: usize, body: Rect, buffer:
         .len()
         .saturating_sub(scroll + usize::from(parts.text.height));
     let more = if hidden > 0 {
-        format!("{} more below", counted(hidden, "line", "lines"))
+        format!("{} below", counted(hidden, "more line", "more lines"))
     } else if scroll > 0 {
         "the end".to_owned()
     } else {
@@ -148,7 +146,7 @@ fn draw_chart(app: &App, key: &EntryKey, area: Rect, buffer: &mut Buffer) {
 
 /// The text, wrapped.
 fn lines(app: &App, key: &EntryKey, width: u16) -> Vec<Line<'static>> {
-    let mut text = Lines {
+    let mut text = Writer {
         app,
         width: usize::from(width).saturating_sub(LABEL).max(1),
         lines: Vec::new(),
@@ -166,9 +164,9 @@ fn lines(app: &App, key: &EntryKey, width: u16) -> Vec<Line<'static>> {
             function,
         } => {
             text.add("Function", &function.visible(), app.theme.strong);
-            text.add("File", &filename.visible(), Style::new());
             let line = line.map_or_else(|| "unknown".to_owned(), |line| line.to_string());
-            text.add("Line", &line, Style::new());
+            let place = format!("{}, line {line}", filename.visible());
+            text.add("File", &place, Style::new());
             text.counts(snapshot, key, &rows, Some(*pid));
             text.process(*pid, process(*pid));
         }
@@ -208,13 +206,13 @@ fn is_of(row: &Row, key: &EntryKey) -> bool {
 }
 
 /// Labelled lines that are being written.
-struct Lines<'a> {
+struct Writer<'a> {
     app: &'a App,
     width: usize,
     lines: Vec<Line<'static>>,
 }
 
-impl Lines<'_> {
+impl Writer<'_> {
     /// A visible text under a label, whole, broken anywhere.
     fn add(&mut self, label: &'static str, visible: &str, style: Style) {
         let mut pieces = Pieces::default();
@@ -250,11 +248,10 @@ impl Lines<'_> {
         pieces.push(&number::grouped(calls), self.app.theme.strong, glyphs);
         let interval = number::duration(snapshot.interval);
         let rate = number::rate(rate);
-        let text = format!(" in the last {interval}, {rate}/s");
+        let total = number::grouped(self.app.shown().totals.total_of(key));
+        let text = format!(" in {interval} ({rate}/s), {total} in total");
         pieces.push(&text, Style::new(), glyphs);
         self.add_words("Calls", &pieces);
-        let total = number::grouped(self.app.shown().totals.total_of(key));
-        self.add("Total", &total, Style::new());
         let mut share = String::new();
         if let Some(pid) = pid {
             let process = snapshot.rows.iter().filter(|row| row.pid == pid);

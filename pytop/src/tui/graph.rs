@@ -106,7 +106,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "small whole numbers are exact")]
     fn a_mean_stays_when_newer_samples_come() {
         let samples = [1.0, 3.0, 5.0, 7.0, 9.0, 11.0];
         let of = |newest: usize| means(samples[..newest].iter().copied(), newest as u64, 2, 3);

@@ -59,7 +59,17 @@ fn draw_settings(app: &App, row: Rect, buffer: &mut Buffer) {
                 right.push(Segment::new("idle too", theme.dim, 3));
             }
         }
-        Screen::Processes => right.push(Segment::new("every process", theme.dim, 2)),
+        Screen::Processes => {
+            let list = &app.processes;
+            let arrow = if list.sort.is_descending() == list.reverse {
+                app.glyphs.ascending
+            } else {
+                app.glyphs.descending
+            };
+            let sort = list.sort.title().to_lowercase();
+            let sorted = format!("every process by {sort} {arrow}");
+            right.push(Segment::new(sorted, theme.dim, 2).or(format!("{sort} {arrow}")));
+        }
     }
     let interval = number::interval(app.interval);
     right.push(Segment::new(format!("every {interval}"), theme.dim, 1).or(interval));
@@ -79,7 +89,7 @@ fn draw_settings(app: &App, row: Rect, buffer: &mut Buffer) {
     let scope = pieces.fit(room, Cut::Tail, theme.dim, &app.glyphs);
     let left = vec![
         Segment::new("pytop", theme.title, 0),
-        Segment::new(scope.to_string(), theme.strong, 4),
+        Segment::new(scope.to_string(), theme.strong, 2),
     ];
     segments::draw(left, right, row, buffer);
 }
@@ -94,17 +104,32 @@ fn draw_rates(app: &App, area: Rect, buffer: &mut Buffer) {
         .map_or(0.0, |snapshot| snapshot.calls_per_second());
     let totals = &recorded.totals;
     let peak = totals.rates().fold(0.0_f32, f32::max);
-    let lines = [
-        Line::from(vec![
-            Span::styled(number::rate(rate), theme.strong),
-            Span::raw(" calls/s"),
-        ]),
-        Line::styled(format!("{} peak", number::rate(peak.into())), theme.dim),
-        Line::styled(
-            format!("{} in total", number::grouped(totals.calls())),
-            theme.dim,
-        ),
+    let numbers = [
+        number::rate(rate),
+        number::rate(peak.into()),
+        number::grouped(totals.calls()),
     ];
+    let shown = usize::from(area.height).min(numbers.len());
+    let digits = numbers
+        .iter()
+        .take(shown)
+        .map(String::len)
+        .max()
+        .unwrap_or_default();
+    let words = [" calls/s", " at most", " in total"];
+    let styles = [theme.strong, theme.dim, theme.dim];
+    let lines: Vec<Line<'_>> = numbers
+        .iter()
+        .zip(words)
+        .zip(styles)
+        .take(shown)
+        .map(|((number, word), style)| {
+            Line::from(vec![
+                Span::styled(format!("{number:>digits$}"), style),
+                Span::styled(word, theme.dim),
+            ])
+        })
+        .collect();
     for (row, line) in area.rows().zip(&lines) {
         buffer.set_line(row.x, row.y, line, row.width);
     }
@@ -160,7 +185,11 @@ fn draw_coverage(app: &App, row: Rect, buffer: &mut Buffer) {
             theme.dim,
             1,
         )
-        .or(format!("{processes}, {interpreters}{by}")),
+        .or(format!("{processes}, {interpreters}{by}"))
+        .or(format!(
+            "{} counted",
+            number::grouped(summary.counted as u64)
+        )),
     ];
     if summary.not_counted > 0 {
         let number = number::grouped(summary.not_counted as u64);
@@ -172,22 +201,14 @@ fn draw_coverage(app: &App, row: Rect, buffer: &mut Buffer) {
     let uncounted = app.shown().totals.uncounted();
     if uncounted.total() > 0 {
         let total = number::grouped(uncounted.total());
-        let mut reasons = Vec::new();
-        if uncounted.table_full > 0 {
-            reasons.push(format!(
-                "{} table full",
-                number::grouped(uncounted.table_full)
-            ));
-        }
-        if uncounted.unreadable_name > 0 {
-            reasons.push(format!(
-                "{} name unreadable",
-                number::grouped(uncounted.unreadable_name)
-            ));
-        }
+        let reasons = match (uncounted.table_full, uncounted.unreadable_name) {
+            (_, 0) => "table full",
+            (0, _) => "name unreadable",
+            _ => "table full, name unreadable",
+        };
         left.push(
             Segment::new(
-                format!("{total} calls in no row: {}", reasons.join(", ")),
+                format!("{total} calls in no row: {reasons}"),
                 theme.error,
                 0,
             )

@@ -10,6 +10,9 @@ use super::cell::{Cut, Pieces, shown};
 use super::keys;
 use super::prompt::Prompt;
 
+/// Columns left free between two keys.
+const GAP: u16 = 2;
+
 /// A key of the bar.
 struct Button {
     x: u16,
@@ -23,9 +26,19 @@ struct Button {
 fn buttons(app: &App, width: u16) -> Vec<Button> {
     let mut buttons = Vec::new();
     let mut x = 0;
+    let length = |key: &str, word: &str| u16::try_from(key.len() + 1 + word.len()).unwrap_or(99);
+    // There is always room for the way out, which comes last.
+    let is_last = |action: &Action| matches!(action, Action::Quit);
+    let last = keys::bar(app.context()).find(|(.., action)| is_last(action));
+    let reserved = last.map_or(0, |(key, word, _)| length(&key, word) + GAP);
     for (key, word, action) in keys::bar(app.context()) {
-        let needed = u16::try_from(key.len() + 1 + word.len()).unwrap_or(u16::MAX);
-        if x + needed > width {
+        let needed = length(&key, word);
+        let room = if is_last(action) {
+            width
+        } else {
+            width.saturating_sub(reserved)
+        };
+        if x + needed > room {
             continue;
         }
         buttons.push(Button {
@@ -35,7 +48,7 @@ fn buttons(app: &App, width: u16) -> Vec<Button> {
             width: needed,
             action,
         });
-        x += needed + 2;
+        x += needed + GAP;
     }
     buttons
 }
@@ -72,13 +85,12 @@ fn draw_prompt(app: &App, prompt: &Prompt, area: Rect, buffer: &mut Buffer) -> P
     let theme = &app.theme;
     let label = Line::styled(prompt.label(), theme.key);
     let (x, _) = buffer.set_line(area.x, area.y, &label, area.width);
-    let hint = match &prompt.error {
-        Some(error) => Line::styled(shown(error, &app.glyphs), theme.error),
-        None => {
-            let keys = keys::bar(app.context());
-            let words = keys.map(|(key, word, _)| format!("{key} {word}"));
-            Line::styled(words.collect::<Vec<_>>().join("  "), theme.dim)
-        }
+    let hint = if let Some(error) = &prompt.error {
+        Line::styled(shown(error, &app.glyphs), theme.error)
+    } else {
+        let keys = keys::bar(app.context());
+        let words = keys.map(|(key, word, _)| format!("{key} {word}"));
+        Line::styled(words.collect::<Vec<_>>().join("  "), theme.dim)
     };
     let room = area.right().saturating_sub(x);
     let hint_width = u16::try_from(hint.width()).unwrap_or(u16::MAX);

@@ -7,9 +7,9 @@
 //!                                                └─▶ screen::draw(&App)
 //! ```
 //!
-//! One task owns the [`App`](app::App) and waits for whatever comes first. All that is waiting is
-//! taken before the screen is drawn, once, and only if something has changed. Only [`terminal`]
-//! touches the terminal; [`app`] and everything that draws are functions of the state, which is
+//! One task owns the `App` and waits for whatever comes first. All that is waiting is
+//! taken before the screen is drawn, once, and only if something has changed. Only `terminal`
+//! touches the terminal; `app` and everything that draws are functions of the state, which is
 //! what their tests rely on.
 
 mod action;
@@ -43,16 +43,18 @@ mod theme;
 mod titles;
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use crossterm::event::EventStream;
-use futures_util::{FutureExt as _, StreamExt as _};
+use crossterm::event::{Event, EventStream};
+use futures_util::StreamExt as _;
 use ratatui::layout::Size;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender};
 
-use self::action::{Action, Effects};
+use self::action::{Action, Demand, Effects};
 use self::app::App;
 use self::terminal::Terminal;
 pub use self::theme::{Colors, is_utf8_locale};
@@ -216,24 +218,33 @@ async fn show(
                 Wake::TerminalIsGone => Effects::QUIT,
             };
             changed |= effects.draw;
-            outbox.extend(effects.command);
-            if effects.quit {
-                return Ok(());
-            }
-            if effects.suspend {
-                terminal.suspend().context("cannot suspend")?;
-            }
-            if effects.clear {
-                terminal.clear().context("cannot draw on the terminal")?;
+            match effects.demand {
+                None => {}
+                Some(Demand::Clear) => terminal.clear().context("cannot draw on the terminal")?,
+                Some(Demand::Suspend) => terminal.suspend().context("cannot suspend")?,
+                Some(Demand::Send(command)) => outbox.push_back(command),
+                Some(Demand::Quit) => return Ok(()),
             }
             // A key held down or a wheel turned fast is drawn once, not once an event.
-            if let Some(Some(Ok(event))) = events.next().now_or_never() {
+            if let Some(Ok(event)) = waiting(&mut events).await {
                 wake = Some(Wake::Action(input::action(app.context(), event)));
             } else if counting && let Ok(update) = updates.try_recv() {
                 wake = Some(Wake::Action(Some(Action::Update(update))));
             }
         }
     }
+}
+
+/// The event that is waiting, if one is.
+///
+/// The stream remembers the first waker that finds it empty and no other before the next event,
+/// so it must only ever be polled with the waker of the task, never with one that does nothing.
+async fn waiting(events: &mut EventStream) -> Option<std::io::Result<Event>> {
+    poll_fn(|context| match events.poll_next_unpin(context) {
+        Poll::Ready(event) => Poll::Ready(event),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// The size may have changed without a report, while the process was stopped.

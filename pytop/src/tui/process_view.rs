@@ -107,7 +107,7 @@ fn draw_row(
 ) {
     let theme = &app.theme;
     for place in places {
-        let (text, style, cut) = cell(app, process, place);
+        let (text, style, cut) = cell(app, process, *place);
         let mut pieces = Pieces::default();
         // On the selected row only its own style counts.
         let style = if selected { Style::new() } else { style };
@@ -128,7 +128,7 @@ fn draw_row(
     }
 }
 
-fn cell(app: &App, process: &ProcessStatus, place: &Place) -> (String, Style, Cut) {
+fn cell(app: &App, process: &ProcessStatus, place: Place) -> (String, Style, Cut) {
     let theme = &app.theme;
     let plain = Style::new();
     let counted = matches!(process.coverage, Coverage::Counted(_));

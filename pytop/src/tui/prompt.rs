@@ -99,7 +99,7 @@ impl Prompt {
 
 /// The shortest and the longest interval, as for `--interval`.
 const SHORTEST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// An interval that was typed in seconds.
 pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {

@@ -1,5 +1,7 @@
 //! Remarks on one line, of which the least important give way when there is no room for all.
 
+use std::collections::VecDeque;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -8,8 +10,8 @@ use ratatui::text::{Line, Span};
 /// A remark.
 #[derive(Clone, Debug)]
 pub(super) struct Segment {
-    long: String,
-    short: String,
+    /// The same in ever fewer words; the first is drawn.
+    wordings: VecDeque<String>,
     style: Style,
     /// The larger, the sooner it gives way; 0 never does.
     rank: u8,
@@ -20,10 +22,8 @@ const GAP: usize = 2;
 
 impl Segment {
     pub(super) fn new(text: impl Into<String>, style: Style, rank: u8) -> Self {
-        let long = text.into();
         Self {
-            short: long.clone(),
-            long,
+            wordings: VecDeque::from([text.into()]),
             style,
             rank,
         }
@@ -31,12 +31,16 @@ impl Segment {
 
     /// A shorter wording for when there is less room.
     pub(super) fn or(mut self, short: impl Into<String>) -> Self {
-        self.short = short.into();
+        self.wordings.push_back(short.into());
         self
     }
 
+    fn text(&self) -> &str {
+        self.wordings.front().map_or("", String::as_str)
+    }
+
     fn span(&self) -> Span<'static> {
-        Span::styled(self.long.clone(), self.style)
+        Span::styled(self.text().to_owned(), self.style)
     }
 }
 
@@ -54,6 +58,9 @@ pub(super) fn draw(left: Vec<Segment>, right: Vec<Segment>, area: Rect, buffer: 
     buffer.set_line(area.right() - used, area.y, &right, used);
 }
 
+/// Remarks of this rank and above go before any other is shortened.
+const DECORATION: u8 = 3;
+
 /// Shortens, then leaves out, the least important remarks first.
 fn fit(
     mut left: Vec<Segment>,
@@ -65,24 +72,35 @@ fn fit(
         .chain(&right)
         .map(|segment| segment.rank)
         .collect();
-    ranks.sort_unstable();
+    ranks.sort_unstable_by(|left, right| right.cmp(left));
     ranks.dedup();
-    for rank in ranks.iter().rev() {
-        if needed(&left, &right) <= width {
-            return (left, right);
+    let decoration = ranks.iter().filter(|rank| **rank >= DECORATION);
+    let others = ranks.iter().filter(|rank| (1..DECORATION).contains(*rank));
+    for rank in decoration {
+        if needed(&left, &right) > width {
+            left.retain(|segment| segment.rank != *rank);
+            right.retain(|segment| segment.rank != *rank);
         }
-        for segment in left.iter_mut().chain(&mut right) {
-            if segment.rank == *rank {
-                segment.long.clone_from(&segment.short);
+    }
+    for rank in &ranks {
+        while needed(&left, &right) > width {
+            let mut shortened = false;
+            for segment in left.iter_mut().chain(&mut right) {
+                if segment.rank == *rank && segment.wordings.len() > 1 {
+                    segment.wordings.pop_front();
+                    shortened = true;
+                }
+            }
+            if !shortened {
+                break;
             }
         }
     }
-    for rank in ranks.into_iter().rev().filter(|rank| *rank > 0) {
-        if needed(&left, &right) <= width {
-            break;
+    for rank in others {
+        if needed(&left, &right) > width {
+            left.retain(|segment| segment.rank != *rank);
+            right.retain(|segment| segment.rank != *rank);
         }
-        left.retain(|segment| segment.rank != rank);
-        right.retain(|segment| segment.rank != rank);
     }
     (left, right)
 }
@@ -94,7 +112,7 @@ fn needed(left: &[Segment], right: &[Segment]) -> usize {
 
 fn join(segments: &[Segment]) -> Line<'static> {
     let mut spans = Vec::with_capacity(segments.len() * 2);
-    for segment in segments.iter().filter(|segment| !segment.long.is_empty()) {
+    for segment in segments.iter().filter(|segment| !segment.text().is_empty()) {
         if !spans.is_empty() {
             spans.push(Span::raw(" ".repeat(GAP)));
         }
@@ -112,8 +130,8 @@ mod tests {
         let mut buffer = Buffer::empty(area);
         let segment = |text: &str, rank| Segment::new(text, Style::new(), rank);
         draw(
-            vec![segment("first", 0), segment("second", 2).or("2nd")],
-            vec![segment("third", 1)],
+            vec![segment("first", 0), segment("second", 2).or("2nd").or("2")],
+            vec![segment("more", 3), segment("third", 1)],
             area,
             &mut buffer,
         );
@@ -124,10 +142,12 @@ mod tests {
 
     #[test]
     fn the_least_important_give_way() {
+        assert_eq!(drawn(28), "first  second    more  third");
         assert_eq!(drawn(24), "first  second      third");
         assert_eq!(drawn(20), "first  second  third");
         assert_eq!(drawn(19), "first  2nd    third");
-        assert_eq!(drawn(16), "first      third");
+        assert_eq!(drawn(16), "first  2   third");
+        assert_eq!(drawn(14), "first    third");
         assert_eq!(drawn(11), "first      ");
         assert_eq!(drawn(3), "fir");
     }

@@ -19,7 +19,7 @@ use crate::model::{Entry, EntryKey, GroupBy, Highlights, Text};
 
 /// Draws the table, or why there is nothing in it.
 pub(super) fn draw(app: &App, areas: &Areas, buffer: &mut Buffer) {
-    let places = places(areas.titles.width);
+    let places = places(areas.titles.width, app.view.sort);
     titles::draw(
         places.iter().map(|place| Title {
             text: title(app, place.column),
@@ -111,7 +111,7 @@ impl Row<'_> {
                 let style = self.style(theme.graph);
                 graph::draw(&self.history, area, style, &self.app.glyphs, buffer);
             } else {
-                let text = self.cell(place);
+                let text = self.cell(*place);
                 titles::put(
                     &text,
                     place.column.is_number(),
@@ -135,7 +135,7 @@ impl Row<'_> {
         }
     }
 
-    fn cell(&self, place: &Place) -> Line<'static> {
+    fn cell(&self, place: Place) -> Line<'static> {
         let theme = &self.app.theme;
         let entry = self.entry;
         let width = usize::from(place.width);
@@ -190,21 +190,14 @@ impl Row<'_> {
     }
 
     fn function(&self, width: usize) -> Line<'static> {
-        match &self.entry.function {
-            Some(function) => {
-                let plain = self.style(Style::new());
-                self.text(
-                    function,
-                    &self.highlights.function,
-                    width,
-                    Cut::Tail,
-                    |_| plain,
-                )
-            }
-            None => {
-                let functions = number::grouped(self.entry.functions as u64);
-                Line::styled(functions, self.style(Style::new()))
-            }
+        let plain = self.style(Style::new());
+        if let Some(function) = &self.entry.function {
+            let highlights = &self.highlights.function;
+            self.text(function, highlights, width, Cut::Tail, |_| plain)
+        } else {
+            // As wide as the column's title.
+            let functions = number::grouped(self.entry.functions as u64);
+            Line::styled(format!("{functions:>9}"), plain)
         }
     }
 

@@ -15,7 +15,7 @@ use crossterm::terminal::{
 };
 use crossterm::{Command, cursor, execute};
 use nix::sys::signal::{Signal, raise};
-use ratatui::backend::CrosstermBackend;
+use ratatui::backend::{Backend as _, CrosstermBackend};
 use ratatui::layout::Size;
 
 use super::app::App;
@@ -58,7 +58,12 @@ impl Terminal {
 
     /// Forgets what is on the terminal, so that the next frame is drawn in full.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.inner.clear()
+        // Not `ratatui::Terminal::clear`, which asks the terminal where the cursor is and waits
+        // for the answer, which the stream of events may take for itself.
+        self.inner.backend_mut().clear()?;
+        // Of the two frames that are compared, one is blank already; this blanks the other.
+        self.inner.swap_buffers();
+        Ok(())
     }
 
     /// Gives the terminal back and stops the process, as Ctrl-Z does to others, until it is
@@ -132,8 +137,8 @@ fn restore_before_panics_are_reported() {
 }
 
 /// Collects a frame and writes it at once, as one synchronized update where the terminal knows
-/// that (mode 2026). What was not flushed, because drawing has panicked, is never written: by then
-/// the terminal has been given back.
+/// that (mode 2026). Nothing is written to a terminal that has been given back, not even the
+/// cursor that `ratatui::Terminal` shows when it is dropped.
 #[derive(Default)]
 struct Frames(Vec<u8>);
 
@@ -144,7 +149,8 @@ impl Write for Frames {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.0.is_empty() {
+        if self.0.is_empty() || !TAKEN.load(Ordering::Acquire) {
+            self.0.clear();
             return Ok(());
         }
         let mut frame = Vec::with_capacity(self.0.len() + 16);

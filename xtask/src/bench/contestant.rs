@@ -66,6 +66,11 @@ impl Contestant {
         }
     }
 
+    /// Whether it has a probe at all.
+    pub(super) fn counts(&self) -> bool {
+        !matches!(self.how, How::Nobody)
+    }
+
     /// Starts it and waits until it counts.
     pub(super) fn attach(&self) -> Result<Attached> {
         let start = Instant::now();

@@ -1,5 +1,6 @@
 //! Where this machine gets Debian's packages from, and the keys that prove them Debian's.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,8 +15,11 @@ use crate::command::{capture, run};
 /// that python-apt has on file for Debian (`/usr/share/python-apt/templates/Debian.info`, there on
 /// every Ubuntu that can add a repository).
 pub(super) fn address(given: Option<&str>) -> Result<String> {
-    if let Some(given) = given {
-        return Ok(given.to_owned());
+    if let Some(given) = given
+        .map(str::to_owned)
+        .or_else(|| env::var("PYTOP_DEBIAN_MIRROR").ok())
+    {
+        return Ok(given);
     }
     let fields = "$(SITE) $(COMPONENT) $(LABEL)";
     let targets = capture(Command::new("apt-get").args([
@@ -28,8 +32,8 @@ pub(super) fn address(given: Option<&str>) -> Result<String> {
     from_index_targets(&targets)
         .or_else(|| from_template(&fs::read_to_string(template).ok()?))
         .context(
-            "this machine's apt knows no mirror of Debian: name one with --mirror, as the address \
-             would stand in a Debian machine's sources.list",
+            "this machine's apt knows no mirror of Debian: name one in PYTOP_DEBIAN_MIRROR, as the \
+             address would stand in a Debian machine's sources.list",
         )
 }
 

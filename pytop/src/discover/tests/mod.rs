@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::file::Examine;
 use super::finder::{Finder, Found};
 use super::proc_root::ProcRoot;
+use crate::model::Text;
 
 /// Ends a file that these tests take for an interpreter; a version number follows.
 const MARK: &[u8] = b"\nCPython for tests ";
@@ -35,10 +36,7 @@ fn finder(root: ProcRoot) -> (Finder<Version>, Examined) {
     (Finder::new(root, examine), examined)
 }
 
-fn examine(
-    mut file: &File,
-    _path: &Path,
-) -> Result<Option<Version>, Box<dyn Error + Send + Sync>> {
+fn examine(mut file: &File, path: &Path) -> Result<Option<Version>, Box<dyn Error + Send + Sync>> {
     let length = i64::try_from(MARK.len() + 1)?;
     if file.metadata()?.len() <= length.unsigned_abs() {
         return Ok(None);
@@ -47,7 +45,7 @@ fn examine(
     let mut end = Vec::new();
     file.read_to_end(&mut end)?;
     if end.ends_with(DAMAGED) {
-        return Err("section headers beyond the end of the file".into());
+        return Err(format!("{} is damaged", Text::from(path)).into());
     }
     Ok(end
         .strip_prefix(MARK)

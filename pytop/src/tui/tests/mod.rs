@@ -1,1 +1,7 @@
+//! The screen, as it is seen and as it behaves.
 
+mod behaviour;
+mod fixture;
+mod pictures;
+mod styles;
+mod terminal;
