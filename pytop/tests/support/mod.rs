@@ -20,9 +20,11 @@
 
 mod behaviours;
 mod counted;
+mod install;
 mod interpreters;
 mod lines;
 mod memory;
+mod outcome;
 mod python;
 mod pytop;
 mod script;
@@ -31,9 +33,11 @@ use std::time::Duration;
 
 pub(crate) use behaviours::{BEHAVIOURS, Behaviour};
 pub(crate) use counted::{Counted, Functions, Process, Row, Snapshot, assert_functions, functions};
+pub(crate) use install::{install, install_copy};
 pub(crate) use interpreters::{Form, Interpreter, Marker, interpreter, live};
 pub(crate) use lines::Lines;
 pub(crate) use memory::Marked;
+pub(crate) use outcome::Outcome;
 pub(crate) use python::{Python, Running};
 pub(crate) use pytop::Pytop;
 pub(crate) use script::Script;
