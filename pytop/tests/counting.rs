@@ -8,7 +8,7 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 use support::{
-    BEHAVIOURS, Behaviour, Counted, Form, Functions, Interpreter, Pytop, Python, Running,
+    BEHAVIOURS, Behaviour, Counted, Form, Functions, Interpreter, Python, Pytop, Running,
     assert_functions, functions, live,
 };
 
@@ -33,7 +33,12 @@ impl Worker {
         let rounds = (CALLS_A_GO / behaviour.a_round()) | 1;
         let python = Python::new(interpreter, Form::Chroot, behaviour.script).argument(&rounds);
         let running = python.start();
-        Self { behaviour, python, rounds, running }
+        Self {
+            behaviour,
+            python,
+            rounds,
+            running,
+        }
     }
 
     fn expected(&self, gos: u64) -> Functions {
@@ -53,7 +58,12 @@ impl Parent {
     fn start(script: &str, interpreter: &'static Interpreter, rounds: u64) -> Self {
         let python = Python::new(interpreter, Form::Chroot, script).argument(&rounds);
         let running = python.start();
-        Self { python, rounds, running, children: Vec::new() }
+        Self {
+            python,
+            rounds,
+            running,
+            children: Vec::new(),
+        }
     }
 
     /// Waits until it has made its children and waited for them.
@@ -76,7 +86,11 @@ impl Parent {
                         .chain(once.iter().map(|name| (*name, line(name), 1))),
                 );
                 let what = format!("child {number} of {}", self.python.filename());
-                assert_functions(&what, &counted.functions(*pid, self.python.filename()), &expected);
+                assert_functions(
+                    &what,
+                    &counted.functions(*pid, self.python.filename()),
+                    &expected,
+                );
             }
         }
     }
@@ -112,7 +126,11 @@ fn come_and_go(stop: &AtomicBool) -> Vec<(Python, Vec<u32>)> {
 
 /// What a run of `short.py` enters.
 fn short(python: &Python, calls: u64) -> Functions {
-    let first_line = if python.interpreter.is_before_3_11() { Some(2) } else { None };
+    let first_line = if python.interpreter.is_before_3_11() {
+        Some(2)
+    } else {
+        None
+    };
     functions([
         ("<module>", first_line, 1),
         ("called", Some(python.line("def called")), calls),
@@ -129,7 +147,11 @@ fn ten_million_calls_of_all_kinds_add_up() {
     let mut multiprocessing = Vec::new();
     let mut execs = Vec::new();
     for interpreter in live() {
-        workers.extend(BEHAVIOURS.iter().map(|behaviour| Worker::start(behaviour, interpreter)));
+        workers.extend(
+            BEHAVIOURS
+                .iter()
+                .map(|behaviour| Worker::start(behaviour, interpreter)),
+        );
         forks.push(Parent::start("forks.py", interpreter, 30_011));
         multiprocessing.push(Parent::start("workers.py", interpreter, 30_013));
         let exec = Python::new(interpreter, Form::Chroot, "execs.py").argument(&100_003);
@@ -147,12 +169,20 @@ fn ten_million_calls_of_all_kinds_add_up() {
         {
             gos += 1;
             workers.iter_mut().for_each(|worker| worker.running.go());
-            forks.iter_mut().chain(&mut multiprocessing).for_each(|parent| parent.running.go());
+            forks
+                .iter_mut()
+                .chain(&mut multiprocessing)
+                .for_each(|parent| parent.running.go());
             if gos == 1 {
                 execs.iter_mut().for_each(|(_, running)| running.go());
             }
-            workers.iter().for_each(|worker| worker.running.expect("done"));
-            forks.iter_mut().chain(&mut multiprocessing).for_each(Parent::await_children);
+            workers
+                .iter()
+                .for_each(|worker| worker.running.expect("done"));
+            forks
+                .iter_mut()
+                .chain(&mut multiprocessing)
+                .for_each(Parent::await_children);
         }
         execs.iter().for_each(|(_, running)| running.expect("done"));
         drop(until_here);
@@ -162,14 +192,20 @@ fn ten_million_calls_of_all_kinds_add_up() {
 
     let mut calls = 0;
     for worker in &workers {
-        let what = format!("{} on {}", worker.behaviour.script, worker.python.interpreter.name);
+        let what = format!(
+            "{} on {}",
+            worker.behaviour.script, worker.python.interpreter.name
+        );
         let expected = worker.expected(gos);
         calls += expected.values().sum::<u64>();
         let found = counted.functions(worker.running.pid(), worker.python.filename());
         assert_functions(&what, &found, &expected);
     }
     assert!(calls >= CALLS, "only {calls} calls were made");
-    let with_calls = counted.snapshots.iter().filter(|snapshot| !snapshot.rows.is_empty());
+    let with_calls = counted
+        .snapshots
+        .iter()
+        .filter(|snapshot| !snapshot.rows.is_empty());
     assert!(with_calls.count() >= SNAPSHOTS);
     for parent in &forks {
         parent.check(&counted, &["in_child", "in_both"], &[]);
@@ -179,7 +215,15 @@ fn ten_million_calls_of_all_kinds_add_up() {
     }
     for (python, running) in &execs {
         let expected = functions([
-            ("<module>", if python.interpreter.is_before_3_11() { Some(2) } else { None }, 1),
+            (
+                "<module>",
+                if python.interpreter.is_before_3_11() {
+                    Some(2)
+                } else {
+                    None
+                },
+                1,
+            ),
             ("before", Some(python.line("def before")), 100_003),
             ("after", Some(python.line("def after")), 100_003),
         ]);
@@ -190,7 +234,11 @@ fn ten_million_calls_of_all_kinds_add_up() {
         let expected = short(python, 1013);
         for pid in pids {
             let what = format!("a short run of Python {}", python.interpreter.name);
-            assert_functions(&what, &counted.functions(*pid, python.filename()), &expected);
+            assert_functions(
+                &what,
+                &counted.functions(*pid, python.filename()),
+                &expected,
+            );
         }
     }
 }

@@ -35,11 +35,21 @@ enum Per {
 }
 
 const fn at(function: &'static str, text: &'static str, below: u32, times: [u64; 2]) -> Entered {
-    Entered { function, line: Some((text, below)), times, per: Per::Round }
+    Entered {
+        function,
+        line: Some((text, below)),
+        times,
+        per: Per::Round,
+    }
 }
 
 const fn nowhere(function: &'static str, times: [u64; 2]) -> Entered {
-    Entered { function, line: None, times, per: Per::Round }
+    Entered {
+        function,
+        line: None,
+        times,
+        per: Per::Round,
+    }
 }
 
 impl Entered {
@@ -52,7 +62,10 @@ impl Behaviour {
     /// What has been entered after so many lines were read.
     pub(crate) fn functions(&self, python: &Python, rounds: u64, gos: u64) -> Functions {
         let version = usize::from(!python.interpreter.is_before_3_11());
-        let entered = self.entered.iter().filter(|entered| entered.times[version] > 0);
+        let entered = self
+            .entered
+            .iter()
+            .filter(|entered| entered.times[version] > 0);
         functions(entered.map(|entered| {
             let line = entered.line.map(|(text, below)| python.line(text) + below);
             let times = match entered.per {
@@ -67,7 +80,10 @@ impl Behaviour {
 
 /// Those in which one process calls.
 pub(crate) const BEHAVIOURS: &[Behaviour] = &[
-    Behaviour { script: "loop.py", entered: &[at("called", "def called", 0, [1, 1])] },
+    Behaviour {
+        script: "loop.py",
+        entered: &[at("called", "def called", 0, [1, 1])],
+    },
     Behaviour {
         script: "methods.py",
         entered: &[
@@ -178,7 +194,10 @@ pub(crate) const BEHAVIOURS: &[Behaviour] = &[
 impl Behaviour {
     /// Entries that a round makes on any version, at least.
     pub(crate) fn a_round(&self) -> u64 {
-        let rounds = self.entered.iter().filter(|entered| matches!(entered.per, Per::Round));
+        let rounds = self
+            .entered
+            .iter()
+            .filter(|entered| matches!(entered.per, Per::Round));
         let (old, new) = rounds.fold((0, 0), |(old, new), entered| {
             (old + entered.times[0], new + entered.times[1])
         });

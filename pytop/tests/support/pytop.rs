@@ -94,7 +94,8 @@ impl Pytop {
     /// The snapshots that have come so far.
     pub(crate) fn snapshots_so_far(&mut self) -> &[Snapshot] {
         let lines = self.output.so_far();
-        self.snapshots.extend(lines.iter().map(|line| Snapshot::parse(line)));
+        self.snapshots
+            .extend(lines.iter().map(|line| Snapshot::parse(line)));
         &self.snapshots
     }
 
