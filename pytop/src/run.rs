@@ -179,7 +179,10 @@ fn screen(
             }
         });
         let settings = Settings {
-            close_at_end: cli.snapshots().is_some(),
+            // Whoever waits for the command, or for the processes, waits for pytop.
+            close_at_end: cli.snapshots().is_some()
+                || !cli.command.is_empty()
+                || !cli.pids.is_empty(),
             ..Settings::from_environment(cli.screen_view(), cli.interval, scope)
         };
         tui::run(received, commands, settings).await
