@@ -139,7 +139,7 @@ Exit status:
   With a command: the status of the command, or 128 and the signal that ended it; 127 when there
   is no such command, 126 when it cannot be run.
 
-pytop needs root, or the capabilities CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE.";
+pytop needs root, or the capabilities CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.";
 
 /// How snapshots are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

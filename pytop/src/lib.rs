@@ -10,6 +10,7 @@ pub mod cli;
 pub mod cpython;
 pub mod discover;
 pub mod model;
+mod os_error;
 pub mod probe;
 pub mod report;
 pub mod run;

@@ -10,12 +10,13 @@ use thiserror::Error;
 use super::source::Fault;
 use super::{Architecture, Version};
 use crate::model::Text;
+use crate::os_error::describe;
 
 /// Why a file could not be examined.
 #[derive(Debug, Error)]
 pub enum ExamineError {
     /// The kernel refused a read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {}", describe(source))]
     Read {
         /// The file.
         path: Text,
@@ -123,6 +124,20 @@ pub enum NotCountable {
     /// The description of the marker does not fit the file.
     #[error("its function__entry marker cannot be trusted: {0}")]
     BadMarker(&'static str),
+}
+
+impl NotCountable {
+    /// What the owner of the interpreter can do, where there is something.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::NoMarker { .. } | Self::DeadMarker { .. } | Self::TooOld { .. } => {
+                Some("run it on CPython 3.6 to 3.10, or 3.15 or later, built --with-dtrace")
+            }
+            Self::NoSectionHeaders => Some("install the interpreter without stripping it further"),
+            _ => None,
+        }
+    }
 }
 
 fn name(version: Option<Version>) -> String {

@@ -4,12 +4,13 @@ use std::error::Error;
 use std::io;
 
 use crate::model::Text;
+use crate::os_error::{describe, is_refusal};
 
 /// Why a process cannot be counted, said to someone who asked for this very process.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     /// There is none, or it has just ended.
-    #[error("there is no process with the pid {pid}")]
+    #[error("there is no process with the pid {pid}; it may have ended")]
     NoSuchProcess {
         /// The pid that was asked for.
         pid: u32,
@@ -41,7 +42,7 @@ pub enum LookError {
     /// Nothing that it executes is a CPython interpreter.
     #[error(
         "process {pid} ({exe}) is not a CPython process: neither its program nor a library that it \
-         has loaded holds a CPython interpreter"
+         has loaded holds a CPython interpreter; if it starts some, count them with --children"
     )]
     NotCPython {
         /// The process.
@@ -59,8 +60,9 @@ pub enum LookError {
     },
     /// It belongs to someone else.
     #[error(
-        "not permitted to look at process {pid}: {source}; run as root, or with the capabilities \
-         CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE (CAP_SYS_ADMIN before Linux 5.9)"
+        "not permitted to look at process {pid}: {}; run pytop as root (sudo pytop), or with the \
+         capability CAP_SYS_PTRACE too",
+        describe(source)
     )]
     NotPermitted {
         /// The process.
@@ -69,7 +71,10 @@ pub enum LookError {
         source: io::Error,
     },
     /// The kernel's account of it could not be read.
-    #[error("cannot read the kernel's account of process {pid}: {source}")]
+    #[error(
+        "cannot read the kernel's account of process {pid}: {}",
+        describe(source)
+    )]
     Unreadable {
         /// The process.
         pid: u32,
@@ -81,8 +86,15 @@ pub enum LookError {
 /// Why it is not known whether a file holds a CPython interpreter.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It could not be opened.
-    #[error("cannot open {path}: {source}")]
+    /// It could not be opened. That takes `CAP_DAC_READ_SEARCH` when only its owner may read it.
+    #[error(
+        "cannot open {path}: {}{}", describe(source),
+        if is_refusal(source) && !nix::unistd::geteuid().is_root() {
+            "; run pytop as root (sudo pytop), or with the capability CAP_DAC_READ_SEARCH too"
+        } else {
+            ""
+        }
+    )]
     Unreadable {
         /// The file, as the process that maps it sees it.
         path: Text,

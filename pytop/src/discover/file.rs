@@ -390,7 +390,13 @@ fn locate(
     // joined to.
     let mut below = format!("{pid}/root").into_bytes();
     below.extend_from_slice(&mapped.path);
-    for name in [PathBuf::from(format!("{pid}/exe")), path_of(&below).into()] {
+    // Outside of containers, the kernel tells the path of a process in a chroot from our root.
+    let names = [
+        PathBuf::from(format!("{pid}/exe")),
+        path_of(&below).into(),
+        path_of(&mapped.path).into(),
+    ];
+    for name in names {
         if let Ok(stat) = root.file_stat(&name)
             && stat.inode == mapped.inode
             && (stat.device == mapped.device || hides_device(root, &name))

@@ -11,7 +11,9 @@ use pytop_common::marker::MarkerSpec;
 use thiserror::Error;
 
 use super::counts::{Counts, Drained};
+use super::syscall::{self, UprobeEvent};
 use super::uprobe::{AttachError, Probe, Target};
+use crate::os_error::{describe, is_refusal};
 
 /// The compiled programs: `cargo xtask build-ebpf` makes them, the build script chooses the file.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PYTOP_BPF_OBJECT"));
@@ -53,15 +55,24 @@ pub struct Kernel {
 /// Why the programs could not be loaded.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// The user may not load programs.
+    /// The user may not do this.
+    ///
+    /// Each of the capabilities that the message names has its part: `CAP_SYS_ADMIN` to place
+    /// uprobes (`CAP_BPF` and `CAP_PERFMON`, which it includes, were enough from Linux 5.8 to 6.15:
+    /// kernel/events/core.c, `perf_uprobe_event_init`), `CAP_SYS_PTRACE` to look at the processes
+    /// of others, and `CAP_DAC_READ_SEARCH` to open their files, deleted ones above all: the
+    /// directory that leads to those, `/proc/PID/map_files`, is open to its owner alone.
     #[error(
-        "not enough privilege to count calls: loading an eBPF program was refused ({source}); \
-         run pytop as root (sudo pytop), or give it CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and \
-         CAP_CHECKPOINT_RESTORE"
+        "not enough privilege to count calls: the kernel refused {refused} ({}); {remedy}",
+        describe(source)
     )]
     NotPermitted {
+        /// What the kernel was asked for.
+        refused: &'static str,
         /// What the kernel answered.
         source: io::Error,
+        /// What the user can do.
+        remedy: &'static str,
     },
     /// The kernel lacks something.
     #[error("this kernel cannot count calls: it lacks {feature}, which needs {needs}")]
@@ -83,6 +94,7 @@ impl Kernel {
     /// Loads programs and maps. Up to `table_size` functions can be counted in one interval.
     pub fn load(table_size: u32) -> Result<Self, LoadError> {
         let pmu_type = uprobe_pmu_type()?;
+        require_uprobes(pmu_type)?;
         let seed = rand_seed();
         // Kernel types are of no use to programs that read none, and the log costs time; a failed
         // load is repeated with the log on.
@@ -131,7 +143,7 @@ impl Kernel {
         site: SiteId,
     ) -> Result<Probe, AttachError> {
         let refused = |reason: String| AttachError::Refused {
-            path: target.path.display().to_string(),
+            path: target.path.into(),
             offset: target.offset,
             source: io::Error::other(reason),
             hint: "",
@@ -176,8 +188,49 @@ fn uprobe_pmu_type() -> Result<u32, LoadError> {
         .and_then(|text| text.trim().parse().ok())
         .ok_or(LoadError::MissingFeature {
             feature: "uprobes as perf events (/sys/bus/event_source/devices/uprobe)",
-            needs: "Linux 4.17 built with CONFIG_UPROBE_EVENTS, and sysfs mounted on /sys",
+            needs: "Linux 6.0 or later, built with CONFIG_UPROBE_EVENTS, and sysfs mounted on /sys",
         })
+}
+
+/// Fails when uprobes cannot be placed, which would otherwise be known only once there is a
+/// process to count.
+///
+/// The kernel looks at the privileges first (kernel/events/core.c, `perf_uprobe_event_init`), and
+/// refuses the empty path only then.
+fn require_uprobes(pmu_type: u32) -> Result<(), LoadError> {
+    let nowhere = UprobeEvent {
+        pmu_type,
+        path: c"",
+        offset: 0,
+        semaphore_offset: 0,
+        pid: None,
+    };
+    match syscall::open_uprobe(&nowhere) {
+        Err(error) if is_refusal(&error) => Err(not_permitted("a uprobe", error)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+            Err(LoadError::MissingFeature {
+                feature: "perf events (the perf_event_open system call)",
+                needs: "Linux 6.0 or later, built with CONFIG_PERF_EVENTS",
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn not_permitted(refused: &'static str, source: io::Error) -> LoadError {
+    let remedy = if nix::unistd::geteuid().is_root() {
+        "root is restricted here, as it is in a container: pytop needs the capabilities \
+         CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and a seccomp profile that lets it \
+         use bpf and perf_event_open (docker run --privileged --pid=host)"
+    } else {
+        "run pytop as root (sudo pytop), or with the capabilities CAP_SYS_ADMIN, CAP_SYS_PTRACE \
+         and CAP_DAC_READ_SEARCH"
+    };
+    LoadError::NotPermitted {
+        refused,
+        source,
+        remedy,
+    }
 }
 
 /// Older kernels pass over a hit while any other eBPF work goes on on the same CPU
@@ -225,7 +278,7 @@ fn explain_program(error: &ProgramError) -> LoadError {
         ) =>
         {
             LoadError::Failed {
-                reason: format!("{io_error}: {verifier_log}"),
+                reason: format!("{}: {verifier_log}", describe(io_error)),
             }
         }
         ProgramError::LoadError { io_error, .. } => explain_io(io_error, error),
@@ -236,9 +289,9 @@ fn explain_program(error: &ProgramError) -> LoadError {
 
 fn explain_io(io_error: &io::Error, error: &dyn std::error::Error) -> LoadError {
     match io_error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => LoadError::NotPermitted {
-            source: io::Error::from_raw_os_error(libc::EPERM),
-        },
+        Some(number @ (libc::EPERM | libc::EACCES)) => {
+            not_permitted("an eBPF program", io::Error::from_raw_os_error(number))
+        }
         Some(libc::ENOSYS) => LoadError::MissingFeature {
             feature: "eBPF (the bpf system call)",
             needs: "Linux 6.0 or later, built with CONFIG_BPF_SYSCALL",

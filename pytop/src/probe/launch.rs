@@ -52,6 +52,7 @@ use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::text::visible;
+use crate::os_error::describe;
 use tracer::{Policy, Tracer};
 
 /// Where the command's output goes.
@@ -179,14 +180,6 @@ impl LaunchError {
             Self::Run { .. } => 126,
             Self::Trace { .. } => 1,
         }
-    }
-}
-
-/// The text of an error, without the number that `io::Error` adds.
-fn describe(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
-        None => error.to_string(),
     }
 }
 

@@ -20,6 +20,8 @@ use std::thread;
 use thiserror::Error;
 
 use super::syscall::{self, UprobeEvent};
+use crate::model::Text;
+use crate::os_error::describe;
 
 /// Where a probe goes.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +55,7 @@ pub enum AttachError {
     )]
     SemaphoreOutOfReach {
         /// The file.
-        path: String,
+        path: Text,
     },
     /// The process to be probed has ended.
     #[error("cannot place a probe in process {pid}: it has ended")]
@@ -62,10 +64,13 @@ pub enum AttachError {
         pid: u32,
     },
     /// The kernel refused.
-    #[error("cannot place a probe at offset {offset:#x} of {path}: {source}{hint}")]
+    #[error(
+        "cannot place a probe at offset {offset:#x} of {path}: {}{hint}",
+        describe(source)
+    )]
     Refused {
         /// The file.
-        path: String,
+        path: Text,
         /// The offset in the file, in bytes.
         offset: u64,
         /// What the kernel answered.
@@ -83,7 +88,7 @@ impl Probe {
         target: &Target<'_>,
         cookie: u64,
     ) -> Result<Self, AttachError> {
-        let path = || target.path.display().to_string();
+        let path = || Text::from(target.path);
         let semaphore_offset = u32::try_from(target.semaphore_offset.unwrap_or(0))
             .map_err(|_| AttachError::SemaphoreOutOfReach { path: path() })?;
         // The magic link leads to the very file that was examined, whatever its path means now.
@@ -116,7 +121,7 @@ impl Probe {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => " (run pytop as root, or with CAP_BPF and CAP_PERFMON)",
+        Some(libc::EACCES | libc::EPERM) => " (run pytop as root, or with CAP_SYS_ADMIN)",
         Some(libc::EMFILE | libc::ENFILE) => " (raise the limit of open files: ulimit -n)",
         Some(libc::ENOMEM | libc::ENOSPC) => " (the kernel is short of memory)",
         _ => "",

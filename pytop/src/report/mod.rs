@@ -21,6 +21,7 @@ pub use table::Layout;
 
 use crate::cli::Format;
 use crate::model::{Entry, EntryKey, Snapshot, Totals, View};
+use crate::os_error::describe;
 
 /// Prints snapshots one after another.
 #[derive(Debug)]
@@ -57,14 +58,6 @@ impl From<io::Error> for ReportError {
         } else {
             Self::Failed(error)
         }
-    }
-}
-
-/// The text of an error, without the number that `io::Error` adds.
-fn describe(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
-        None => error.to_string(),
     }
 }
 

@@ -63,7 +63,7 @@ impl Attachments {
     ) -> Coverage {
         if let MethodChoice::Only(method @ (Method::Eval | Method::Resume)) = self.method {
             return not_counted(format!(
-                "this version of pytop has no method '{}'",
+                "this version of pytop has no method '{}'; leave out --method",
                 method.name()
             ));
         }

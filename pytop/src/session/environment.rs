@@ -1,23 +1,59 @@
-//! Whether pytop sees the machine from a place where it can count.
+//! Whether pytop sees the machine from a place where it can count, and may look at it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Result, bail};
 
+use crate::os_error::describe;
+
 /// The inode of the initial pid namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// The bit of the capability to look at other users' processes (include/uapi/linux/capability.h).
+const CAP_SYS_PTRACE: u32 = 19;
+
+/// Whether pytop may look at every process. With this capability, those that are kept from it
+/// are kept from everyone.
+pub(super) fn may_look_at_all() -> bool {
+    fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| effective_capabilities(&status))
+        .is_none_or(|capabilities| capabilities & (1 << CAP_SYS_PTRACE) != 0)
+}
+
+fn effective_capabilities(status: &str) -> Option<u64> {
+    let mut lines = status.lines();
+    let capabilities = lines.find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(capabilities.trim(), 16).ok()
+}
 
 /// Fails when pytop runs in a pid namespace of its own: the kernel's programs see the pids of the
 /// machine, which mean nothing there.
 pub(super) fn check() -> Result<()> {
     match fs::metadata("/proc/self/ns/pid") {
         Ok(namespace) if namespace.ino() != INITIAL_PID_NAMESPACE => bail!(
-            "pytop runs in a pid namespace of its own, where the kernel's process ids mean \
-             nothing: run it on the host, or in a container with the host's pid namespace \
-             (docker run --pid=host)"
+            "cannot count from within a pid namespace: the process ids that the kernel tells mean \
+             nothing there; run pytop on the host, or in a container that shares the host's \
+             (docker run --privileged --pid=host)"
         ),
         Ok(_) => Ok(()),
-        Err(error) => bail!("cannot read /proc/self/ns/pid: {error}; pytop needs /proc mounted"),
+        Err(error) => bail!(
+            "cannot read /proc/self/ns/pid: {}; pytop needs the proc file system on /proc",
+            describe(&error)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read() {
+        let status = "Name:\tpytop\nCapPrm:\t0\nCapEff:\t00000000000a0000\n";
+        assert_eq!(effective_capabilities(status), Some(0xa_0000));
+        assert_eq!(effective_capabilities("CapEff:\tx\n"), None);
+        assert_eq!(effective_capabilities(""), None);
     }
 }

@@ -38,8 +38,9 @@ use self::roster::Roster;
 use self::scope::Members;
 use crate::cli::MethodChoice;
 use crate::cpython::{self, Interpreter};
-use crate::discover::{Attention, Finder, ProcRoot, ProcessEvent};
+use crate::discover::{Attention, Finder, ProcRoot, ProcessEvent, Scan};
 use crate::model::{Snapshot, Uncounted};
+use crate::os_error::describe as describe_error;
 use crate::probe::launch::{Event, Output};
 use crate::probe::sideband::Sideband;
 use crate::probe::{Kernel, Program};
@@ -120,6 +121,8 @@ pub struct Session {
     running: Option<Running>,
     options: Options,
     last: Instant,
+    /// To be told when all probes are in place.
+    notices: Vec<String>,
     announced: bool,
     taken: u64,
 }
@@ -184,8 +187,10 @@ impl Session {
         let mut attachments = Attachments::new(program, options.method);
         let mut roster = Roster::default();
         let members = Members::new(&options.target)?;
+        let mut notices = Vec::new();
         if let Some(scan) = scanned {
             let scan = scan.context("cannot list the processes in /proc")?;
+            notices = passed_over(&scan);
             for found in &scan.processes {
                 roster.take_up(
                     found,
@@ -207,6 +212,7 @@ impl Session {
             running,
             options,
             last: Instant::now(),
+            notices,
             announced: false,
             taken: 0,
         };
@@ -321,6 +327,9 @@ impl Session {
                 interpreters: self.attachments.interpreters(),
             };
             let _ = updates.send(counting).await;
+            for notice in self.notices.drain(..) {
+                let _ = updates.send(Update::Notice(notice)).await;
+            }
         }
     }
 
@@ -329,8 +338,9 @@ impl Session {
             Event::Ended(status) => return Some(status),
             Event::Unwatched { pid, reason } => {
                 let notice = format!(
-                    "process {pid} could not be held at its start ({reason}): its first calls may \
-                     be missing"
+                    "process {pid} could not be held at its start ({}): its first calls may be \
+                     missing",
+                    describe_error(&reason)
                 );
                 let _ = updates.send(Update::Notice(notice)).await;
             }
@@ -339,6 +349,9 @@ impl Session {
                 let looked = self.look_at(held.pid);
                 let verdict = command::verdict(held.stage, looked);
                 if looked {
+                    if !self.announced {
+                        self.notices.extend(self.roster.why_not_counted(held.pid));
+                    }
                     self.announce(updates).await;
                 }
                 held.proceed(verdict);
@@ -458,6 +471,29 @@ impl Session {
         };
         format!("the command ran no CPython: nothing was counted{hint}")
     }
+}
+
+/// What a look at the whole machine could not see. Nobody has asked for these in particular, but
+/// calls of theirs would be missing without a word.
+fn passed_over(scan: &Scan<Interpreter>) -> Vec<String> {
+    let mut notices = Vec::new();
+    if scan.not_permitted > 0 && !environment::may_look_at_all() {
+        notices.push(format!(
+            "not permitted to look at {} processes, which are not counted; run pytop as root \
+             (sudo pytop), or with the capability CAP_SYS_PTRACE too",
+            scan.not_permitted
+        ));
+    }
+    if let Some(error) = scan.unexamined.first() {
+        let more = match scan.unexamined.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more files)"),
+        };
+        notices.push(format!(
+            "processes may run CPython uncounted: {error}{more}"
+        ));
+    }
+    notices
 }
 
 fn describe(ending: Ending) -> String {

@@ -86,6 +86,15 @@ impl Roster {
         }
     }
 
+    /// Why a process is not counted, as a message; `None` when it is.
+    pub(super) fn why_not_counted(&self, pid: u32) -> Option<String> {
+        let listed = self.listed.get(&pid)?;
+        match &listed.status.coverage {
+            Coverage::Counted(_) => None,
+            Coverage::NotCounted(reason) => Some(not_countable(pid, &listed.status.exe, reason)),
+        }
+    }
+
     /// Processes that are counted now.
     pub(super) fn counted(&self) -> usize {
         self.listed
@@ -129,6 +138,11 @@ impl Roster {
         });
         (processes, ended)
     }
+}
+
+/// What is said of a process that was asked for and cannot be counted.
+pub(super) fn not_countable(pid: u32, exe: &Text, reason: &str) -> String {
+    format!("process {pid} ({exe}) cannot be counted: {reason}")
 }
 
 fn version(file: &File) -> Option<Arc<str>> {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use super::Target;
 use super::attachments::{Attachments, Reach};
 use super::family::Family;
-use super::roster::Roster;
+use super::roster::{Roster, not_countable};
 use crate::cpython::Interpreter;
 use crate::discover::{Finder, LookError, ProcRoot, ProcessEvent, descendants};
 use crate::model::Coverage;
@@ -135,10 +135,13 @@ impl Members {
             if let Coverage::NotCounted(reason) = coverage
                 && !self.descendants
             {
-                bail!(
-                    "process {pid} ({}) cannot be counted: {reason}",
-                    found.process.exe
-                );
+                let mut message = not_countable(*pid, &found.process.exe, reason);
+                let mut interpreters = found.interpreters.iter();
+                if let Some(remedy) = interpreters.find_map(|file| remedy(&file.interpreter)) {
+                    message.push_str("; ");
+                    message.push_str(remedy);
+                }
+                bail!(message);
             }
         }
         for pid in self.pids().unwrap_or_default() {
@@ -171,6 +174,11 @@ pub(super) async fn all_ended(ends: &[ProcessEnd], named: bool) {
     if !named {
         std::future::pending::<()>().await;
     }
+}
+
+/// What its owner can do about an interpreter that cannot be counted.
+fn remedy(interpreter: &Interpreter) -> Option<&'static str> {
+    interpreter.entry.as_ref().err()?.remedy()
 }
 
 /// The processes and, if asked for, their descendants of this moment.

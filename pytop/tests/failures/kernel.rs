@@ -1,0 +1,116 @@
+//! Kernels, and places on them, where pytop cannot count.
+
+use std::process::Command;
+
+use super::seccomp;
+use super::support::{Outcome, Pytop};
+
+fn once() -> Command {
+    let mut command = Pytop::command();
+    command.arg("--once");
+    command
+}
+
+/// pytop, after a shell in a mount namespace of its own has done something.
+fn after(preparation: &str) -> Outcome {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c"])
+        .arg(format!("{preparation} && exec \"$0\" --once"))
+        .arg(env!("CARGO_BIN_EXE_pytop"));
+    Outcome::of(command)
+}
+
+#[test]
+fn no_uprobes() {
+    after("mount -t tmpfs none /sys/bus/event_source").assert_failed(
+        1,
+        "this kernel cannot count calls: it lacks uprobes as perf events \
+         (/sys/bus/event_source/devices/uprobe), which needs Linux 6.0 or later, built with \
+         CONFIG_UPROBE_EVENTS, and sysfs mounted on /sys",
+    );
+}
+
+#[test]
+fn no_perf_events() {
+    seccomp::without(libc::SYS_perf_event_open, libc::ENOSYS, once()).assert_failed(
+        1,
+        "this kernel cannot count calls: it lacks perf events (the perf_event_open system call), \
+         which needs Linux 6.0 or later, built with CONFIG_PERF_EVENTS",
+    );
+}
+
+#[test]
+fn no_bpf() {
+    seccomp::without(libc::SYS_bpf, libc::ENOSYS, once()).assert_failed(
+        1,
+        "this kernel cannot count calls: it lacks eBPF (the bpf system call), which needs Linux 6.0 \
+         or later, built with CONFIG_BPF_SYSCALL",
+    );
+}
+
+/// Linux 5.15 has all that it takes to count, but for counting every call.
+#[test]
+fn uprobes_that_miss_hits() {
+    let no_sleepable_uprobe = |call: &seccomp::Call| {
+        const BPF_PROG_LOAD: u64 = 5;
+        const BPF_PROG_TYPE_KPROBE: u32 = 2;
+        const BPF_F_SLEEPABLE: u32 = 1 << 4;
+        let [command, attributes, ..] = call.arguments;
+        if command != BPF_PROG_LOAD {
+            return None;
+        }
+        // Places of prog_type and prog_flags in union bpf_attr (include/uapi/linux/bpf.h).
+        let kind = u32::from_ne_bytes(call.read(attributes));
+        let flags = u32::from_ne_bytes(call.read(attributes + 44));
+        (kind == BPF_PROG_TYPE_KPROBE && flags & BPF_F_SLEEPABLE != 0).then_some(libc::EINVAL)
+    };
+    seccomp::when(libc::SYS_bpf, no_sleepable_uprobe, once()).assert_failed(
+        1,
+        "this kernel cannot count calls: it lacks uprobes that never miss a hit (sleepable uprobe \
+         programs), which needs Linux 6.0 or later",
+    );
+}
+
+#[test]
+fn a_container_that_restricts_root() {
+    for (call, refused) in [
+        (libc::SYS_bpf, "an eBPF program"),
+        (libc::SYS_perf_event_open, "a uprobe"),
+    ] {
+        seccomp::without(call, libc::EPERM, once()).assert_failed(
+            1,
+            &format!(
+                "not enough privilege to count calls: the kernel refused {refused} (Operation not \
+                 permitted); root is restricted here, as it is in a container: pytop needs the \
+                 capabilities CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and a seccomp \
+                 profile that lets it use bpf and perf_event_open (docker run --privileged \
+                 --pid=host)"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_pid_namespace() {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--pid", "--fork", "--mount-proc"])
+        .arg(env!("CARGO_BIN_EXE_pytop"))
+        .arg("--once");
+    Outcome::of(command).assert_failed(
+        1,
+        "cannot count from within a pid namespace: the process ids that the kernel tells mean \
+         nothing there; run pytop on the host, or in a container that shares the host's (docker run \
+         --privileged --pid=host)",
+    );
+}
+
+#[test]
+fn no_proc() {
+    after("mount -t tmpfs none /proc").assert_failed(
+        1,
+        "cannot read /proc/self/ns/pid: No such file or directory; pytop needs the proc file system \
+         on /proc",
+    );
+}
