@@ -2,14 +2,12 @@
 
 mod support;
 
-use std::os::unix::process::ExitStatusExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use nix::sys::signal::Signal;
 use support::{
-    BEHAVIOURS, Behaviour, Counted, Form, Functions, Interpreter, Pytop, Python, Running,
-    assert_functions, functions, live,
+    BEHAVIOURS, Behaviour, Comparison, Counted, Form, Functions, Interpreter, Python, Pytop,
+    Running, functions, live, machine_wide,
 };
 
 /// Calls that one process makes for one line that it reads, about.
@@ -33,7 +31,12 @@ impl Worker {
         let rounds = (CALLS_A_GO / behaviour.a_round()) | 1;
         let python = Python::new(interpreter, Form::Chroot, behaviour.script).argument(&rounds);
         let running = python.start();
-        Self { behaviour, python, rounds, running }
+        Self {
+            behaviour,
+            python,
+            rounds,
+            running,
+        }
     }
 
     fn expected(&self, gos: u64) -> Functions {
@@ -53,7 +56,12 @@ impl Parent {
     fn start(script: &str, interpreter: &'static Interpreter, rounds: u64) -> Self {
         let python = Python::new(interpreter, Form::Chroot, script).argument(&rounds);
         let running = python.start();
-        Self { python, rounds, running, children: Vec::new() }
+        Self {
+            python,
+            rounds,
+            running,
+            children: Vec::new(),
+        }
     }
 
     /// Waits until it has made its children and waited for them.
@@ -63,9 +71,9 @@ impl Parent {
         self.children.push(pids.collect());
     }
 
-    /// Compares the counts of each child. What they call is `functions`, once for each round, and
+    /// Compares what each child has called. What they call is `functions`, once for each round, and
     /// once more by each child than by the one before it; `once` is called once.
-    fn check(&self, counted: &Counted, called: &[&str], once: &[&str]) {
+    fn compare(&self, all: &mut Comparison, counted: &Counted, called: &[&str], once: &[&str]) {
         for pids in &self.children {
             for (number, pid) in (1..).zip(pids) {
                 let line = |name: &str| Some(self.python.line(&format!("def {name}")));
@@ -76,7 +84,11 @@ impl Parent {
                         .chain(once.iter().map(|name| (*name, line(name), 1))),
                 );
                 let what = format!("child {number} of {}", self.python.filename());
-                assert_functions(&what, &counted.functions(*pid, self.python.filename()), &expected);
+                all.add(
+                    &what,
+                    &counted.functions(*pid, self.python.filename()),
+                    &expected,
+                );
             }
         }
     }
@@ -112,7 +124,11 @@ fn come_and_go(stop: &AtomicBool) -> Vec<(Python, Vec<u32>)> {
 
 /// What a run of `short.py` enters.
 fn short(python: &Python, calls: u64) -> Functions {
-    let first_line = if python.interpreter.is_before_3_11() { Some(2) } else { None };
+    let first_line = if python.interpreter.is_before_3_11() {
+        Some(2)
+    } else {
+        None
+    };
     functions([
         ("<module>", first_line, 1),
         ("called", Some(python.line("def called")), calls),
@@ -129,14 +145,18 @@ fn ten_million_calls_of_all_kinds_add_up() {
     let mut multiprocessing = Vec::new();
     let mut execs = Vec::new();
     for interpreter in live() {
-        workers.extend(BEHAVIOURS.iter().map(|behaviour| Worker::start(behaviour, interpreter)));
+        workers.extend(
+            BEHAVIOURS
+                .iter()
+                .map(|behaviour| Worker::start(behaviour, interpreter)),
+        );
         forks.push(Parent::start("forks.py", interpreter, 30_011));
         multiprocessing.push(Parent::start("workers.py", interpreter, 30_013));
         let exec = Python::new(interpreter, Form::Chroot, "execs.py").argument(&100_003);
         let running = exec.start();
         execs.push((exec, running));
     }
-    let mut pytop = Pytop::start(["-d", "0.5"]);
+    let mut pytop = Pytop::start(machine_wide(["-d", "0.5"]));
     let stop = AtomicBool::new(false);
     let (gos, visitors) = thread::scope(|scope| {
         let visitors = scope.spawn(|| come_and_go(&stop));
@@ -147,50 +167,81 @@ fn ten_million_calls_of_all_kinds_add_up() {
         {
             gos += 1;
             workers.iter_mut().for_each(|worker| worker.running.go());
-            forks.iter_mut().chain(&mut multiprocessing).for_each(|parent| parent.running.go());
+            forks
+                .iter_mut()
+                .chain(&mut multiprocessing)
+                .for_each(|parent| parent.running.go());
             if gos == 1 {
                 execs.iter_mut().for_each(|(_, running)| running.go());
             }
-            workers.iter().for_each(|worker| worker.running.expect("done"));
-            forks.iter_mut().chain(&mut multiprocessing).for_each(Parent::await_children);
+            workers
+                .iter()
+                .for_each(|worker| worker.running.expect("done"));
+            forks
+                .iter_mut()
+                .chain(&mut multiprocessing)
+                .for_each(Parent::await_children);
         }
         execs.iter().for_each(|(_, running)| running.expect("done"));
         drop(until_here);
         (gos, visitors.join().expect("processes come and go"))
     });
     let counted = pytop.interrupt();
+    workers
+        .iter_mut()
+        .for_each(|worker| worker.running.end_well());
 
+    let mut all = Comparison::default();
     let mut calls = 0;
     for worker in &workers {
-        let what = format!("{} on {}", worker.behaviour.script, worker.python.interpreter.name);
+        let what = format!(
+            "{} on {}",
+            worker.behaviour.script, worker.python.interpreter.name
+        );
         let expected = worker.expected(gos);
         calls += expected.values().sum::<u64>();
         let found = counted.functions(worker.running.pid(), worker.python.filename());
-        assert_functions(&what, &found, &expected);
+        all.add(&what, &found, &expected);
     }
     assert!(calls >= CALLS, "only {calls} calls were made");
-    let with_calls = counted.snapshots.iter().filter(|snapshot| !snapshot.rows.is_empty());
+    let with_calls = counted
+        .snapshots
+        .iter()
+        .filter(|snapshot| !snapshot.rows.is_empty());
     assert!(with_calls.count() >= SNAPSHOTS);
     for parent in &forks {
-        parent.check(&counted, &["in_child", "in_both"], &[]);
+        parent.compare(&mut all, &counted, &["in_child", "in_both"], &[]);
     }
     for parent in &multiprocessing {
-        parent.check(&counted, &["called"], &["work"]);
+        parent.compare(&mut all, &counted, &["called"], &["work"]);
     }
     for (python, running) in &execs {
         let expected = functions([
-            ("<module>", if python.interpreter.is_before_3_11() { Some(2) } else { None }, 1),
+            (
+                "<module>",
+                if python.interpreter.is_before_3_11() {
+                    Some(2)
+                } else {
+                    None
+                },
+                1,
+            ),
             ("before", Some(python.line("def before")), 100_003),
             ("after", Some(python.line("def after")), 100_003),
         ]);
         let found = counted.functions(running.pid(), python.filename());
-        assert_functions("a process that became another", &found, &expected);
+        all.add("a process that became another", &found, &expected);
     }
     for (python, pids) in &visitors {
         let expected = short(python, 1013);
         for pid in pids {
             let what = format!("a short run of Python {}", python.interpreter.name);
-            assert_functions(&what, &counted.functions(*pid, python.filename()), &expected);
+            all.add(
+                &what,
+                &counted.functions(*pid, python.filename()),
+                &expected,
+            );
         }
     }
+    all.assert(&counted);
 }

@@ -173,8 +173,11 @@ impl Running {
     /// Tells it a line.
     pub(crate) fn say(&mut self, line: &str) {
         let to = self.to.as_mut().expect("its input is open");
-        writeln!(to, "{line}")
-            .unwrap_or_else(|error| panic!("{} reads no more: {error}", self.name));
+        // In one write: the scripts take what they read at once for a line.
+        let line = format!("{line}\n");
+        if let Err(error) = to.write_all(line.as_bytes()) {
+            panic!("{} reads no more: {error}", self.name);
+        }
     }
 
     /// Lets it go on, and waits for `done`.
