@@ -2,14 +2,12 @@
 
 mod support;
 
-use std::os::unix::process::ExitStatusExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use nix::sys::signal::Signal;
 use support::{
-    BEHAVIOURS, Behaviour, Counted, Form, Functions, Interpreter, Python, Pytop, Running,
-    assert_functions, functions, live,
+    BEHAVIOURS, Behaviour, Comparison, Counted, Form, Functions, Interpreter, Python, Pytop,
+    Running, functions, live, machine_wide,
 };
 
 /// Calls that one process makes for one line that it reads, about.
@@ -73,9 +71,9 @@ impl Parent {
         self.children.push(pids.collect());
     }
 
-    /// Compares the counts of each child. What they call is `functions`, once for each round, and
+    /// Compares what each child has called. What they call is `functions`, once for each round, and
     /// once more by each child than by the one before it; `once` is called once.
-    fn check(&self, counted: &Counted, called: &[&str], once: &[&str]) {
+    fn compare(&self, all: &mut Comparison, counted: &Counted, called: &[&str], once: &[&str]) {
         for pids in &self.children {
             for (number, pid) in (1..).zip(pids) {
                 let line = |name: &str| Some(self.python.line(&format!("def {name}")));
@@ -86,7 +84,7 @@ impl Parent {
                         .chain(once.iter().map(|name| (*name, line(name), 1))),
                 );
                 let what = format!("child {number} of {}", self.python.filename());
-                assert_functions(
+                all.add(
                     &what,
                     &counted.functions(*pid, self.python.filename()),
                     &expected,
@@ -158,7 +156,7 @@ fn ten_million_calls_of_all_kinds_add_up() {
         let running = exec.start();
         execs.push((exec, running));
     }
-    let mut pytop = Pytop::start(["-d", "0.5"]);
+    let mut pytop = Pytop::start(machine_wide(["-d", "0.5"]));
     let stop = AtomicBool::new(false);
     let (gos, visitors) = thread::scope(|scope| {
         let visitors = scope.spawn(|| come_and_go(&stop));
@@ -189,7 +187,11 @@ fn ten_million_calls_of_all_kinds_add_up() {
         (gos, visitors.join().expect("processes come and go"))
     });
     let counted = pytop.interrupt();
+    workers
+        .iter_mut()
+        .for_each(|worker| worker.running.end_well());
 
+    let mut all = Comparison::default();
     let mut calls = 0;
     for worker in &workers {
         let what = format!(
@@ -199,7 +201,7 @@ fn ten_million_calls_of_all_kinds_add_up() {
         let expected = worker.expected(gos);
         calls += expected.values().sum::<u64>();
         let found = counted.functions(worker.running.pid(), worker.python.filename());
-        assert_functions(&what, &found, &expected);
+        all.add(&what, &found, &expected);
     }
     assert!(calls >= CALLS, "only {calls} calls were made");
     let with_calls = counted
@@ -208,10 +210,10 @@ fn ten_million_calls_of_all_kinds_add_up() {
         .filter(|snapshot| !snapshot.rows.is_empty());
     assert!(with_calls.count() >= SNAPSHOTS);
     for parent in &forks {
-        parent.check(&counted, &["in_child", "in_both"], &[]);
+        parent.compare(&mut all, &counted, &["in_child", "in_both"], &[]);
     }
     for parent in &multiprocessing {
-        parent.check(&counted, &["called"], &["work"]);
+        parent.compare(&mut all, &counted, &["called"], &["work"]);
     }
     for (python, running) in &execs {
         let expected = functions([
@@ -228,17 +230,18 @@ fn ten_million_calls_of_all_kinds_add_up() {
             ("after", Some(python.line("def after")), 100_003),
         ]);
         let found = counted.functions(running.pid(), python.filename());
-        assert_functions("a process that became another", &found, &expected);
+        all.add("a process that became another", &found, &expected);
     }
     for (python, pids) in &visitors {
         let expected = short(python, 1013);
         for pid in pids {
             let what = format!("a short run of Python {}", python.interpreter.name);
-            assert_functions(
+            all.add(
                 &what,
                 &counted.functions(*pid, python.filename()),
                 &expected,
             );
         }
     }
+    all.assert(&counted);
 }

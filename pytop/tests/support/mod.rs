@@ -32,14 +32,16 @@ mod script;
 use std::time::Duration;
 
 pub(crate) use behaviours::{BEHAVIOURS, Behaviour};
-pub(crate) use counted::{Counted, Functions, Process, Row, Snapshot, assert_functions, functions};
+pub(crate) use counted::{
+    Comparison, Counted, Functions, Process, Row, Snapshot, assert_functions, functions,
+};
 pub(crate) use install::{install, install_copy};
 pub(crate) use interpreters::{Form, Interpreter, Marker, interpreter, live};
 pub(crate) use lines::Lines;
 pub(crate) use memory::Marked;
 pub(crate) use outcome::Outcome;
 pub(crate) use python::{Python, Running};
-pub(crate) use pytop::Pytop;
+pub(crate) use pytop::{Pytop, machine_wide};
 pub(crate) use script::Script;
 
 /// How long anything may take that is waited for. Only a defect takes so long.

@@ -13,6 +13,15 @@ use super::DEADLINE;
 use super::counted::{Counted, Snapshot};
 use super::lines::Lines;
 
+/// Arguments of a pytop that counts the whole machine, where others may call functions, too: more
+/// than the table has room for unless it is made larger.
+pub(crate) fn machine_wide<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    ["--table-size", "262144"]
+        .into_iter()
+        .chain(arguments)
+        .collect()
+}
+
 /// A running pytop that prints JSON. Dropping kills it.
 pub(crate) struct Pytop {
     child: Child,
