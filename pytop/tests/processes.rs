@@ -45,8 +45,7 @@ fn no_short_lived_process_is_lost() {
             ("called", line("def called"), CALLS),
             ("last", line("def last"), 1),
         ]);
-        let functions = counted.functions(pid, python.filename());
-        assert_functions(&format!("process {pid}"), &functions, &expected);
+        assert_functions(&counted, pid, python.filename(), &expected);
         let listed = counted.process(pid);
         let process = listed
             .first()
@@ -73,8 +72,7 @@ fn a_killed_process_keeps_its_counts() {
         let counted = pytop.finish();
         assert!(counted.status.success());
         let expected = functions([("called", Some(python.line("def called")), 2 * CALLS)]);
-        let functions = counted.functions(running.pid(), python.filename());
-        assert_functions(&interpreter.version, &functions, &expected);
+        assert_functions(&counted, running.pid(), python.filename(), &expected);
     }
 }
 
@@ -102,8 +100,7 @@ fn processes_that_were_not_asked_for_pay_nothing() {
         let counted = pytop.finish();
         let expected = functions([("called", Some(python.line("def called")), CALLS)]);
         for running in &running[..2] {
-            let functions = counted.functions(running.pid(), python.filename());
-            assert_functions("asked for", &functions, &expected);
+            assert_functions(&counted, running.pid(), python.filename(), &expected);
         }
         assert_eq!(counted.calls(running[2].pid()), 0);
         assert!(counted.process(running[2].pid()).is_empty());
@@ -137,8 +134,7 @@ fn children_are_counted_from_their_first_call() {
                 ("in_child", line("in_child"), calls),
                 ("in_both", line("in_both"), calls),
             ]);
-            let functions = counted.functions(*pid, python.filename());
-            assert_functions(&format!("child {pid}"), &functions, &expected);
+            assert_functions(&counted, *pid, python.filename(), &expected);
         }
         let mut expected = functions([
             ("in_parent", line("in_parent"), 20 * CALLS),
@@ -150,8 +146,7 @@ fn children_are_counted_from_their_first_call() {
             let line = python.line("make_child(number) for");
             expected.insert(("<listcomp>".to_owned(), Some(line)), 20);
         }
-        let parent = counted.functions(running.pid(), python.filename());
-        assert_functions("the parent", &parent, &expected);
+        assert_functions(&counted, running.pid(), python.filename(), &expected);
     }
 }
 
@@ -222,8 +217,7 @@ fn every_way_to_end_loses_nothing() {
             assert_eq!(counted.snapshots.len(), 3);
         }
         let expected = functions([("called", Some(python.line("def called")), rounds * CALLS)]);
-        let functions = counted.functions(running.pid(), python.filename());
-        assert_functions(&format!("{end:?}"), &functions, &expected);
+        assert_functions(&counted, running.pid(), python.filename(), &expected);
         running.end_well();
     }
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::fmt::Write as _;
 
-use support::{Form, Functions, Interpreter, Python, Pytop, assert_functions, functions, live};
+use support::{Form, Functions, Python, Pytop, assert_functions, functions, live};
 
 /// Functions that one interval has to hold.
 const FUNCTIONS: usize = 20_000;
@@ -61,11 +61,7 @@ fn twenty_thousand_functions_of_one_interval_have_their_rows() {
             })
             .collect();
         assert_eq!(counted.snapshots.len(), 1);
-        assert_functions(
-            &interpreter.version,
-            &counted.functions(pid, python.filename()),
-            &expected,
-        );
+        assert_functions(&counted, pid, python.filename(), &expected);
         assert_eq!(counted.uncounted().table_full, 0);
     }
 }
@@ -157,11 +153,7 @@ utf8.value, length.value = 0, 0";
     let python = Python::of_text(interpreter, Form::Chroot, script(preparation, work));
     let (pid, counted) = count(&python, &[]);
     let expected = functions([("plain", Some(3), 2003)]);
-    assert_functions(
-        "plain",
-        &counted.functions(pid, python.filename()),
-        &expected,
-    );
+    assert_functions(&counted, pid, python.filename(), &expected);
     assert_eq!(counted.uncounted().unreadable_name, 1009);
 }
 
@@ -186,10 +178,6 @@ for name, calls in zip(long, [1009, 2003, 3001]):
             (format!("{}…", "b".repeat(255)).as_str(), Some(2), 2003),
             (format!("{}…", "é".repeat(127)).as_str(), Some(3), 3001),
         ]);
-        assert_functions(
-            &interpreter.version,
-            &counted.functions(pid, &filename),
-            &expected,
-        );
+        assert_functions(&counted, pid, &filename, &expected);
     }
 }
