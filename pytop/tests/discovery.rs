@@ -71,8 +71,7 @@ fn calling(interpreter: &'static Interpreter, form: Form) -> Python {
 /// Checks that a process that ran `loop.py` is listed as counted, and that its calls are.
 fn assert_counted(what: &str, counted: &Counted, pid: u32, python: &Python, calls: u64) {
     let expected = functions([("called", Some(python.line("def called")), calls)]);
-    let found = counted.functions(pid, python.filename());
-    assert_functions(what, &found, &expected);
+    assert_functions(counted, pid, python.filename(), &expected);
     let listed = counted.process(pid);
     let last = listed
         .last()
@@ -203,7 +202,7 @@ fn an_interpreter_that_comes_later_is_counted_at_once() {
         // The module itself has begun before its functions, so it may have been missed.
         let mut found = found;
         found.retain(|(name, _), _| name != "<module>");
-        assert_functions(interpreter.version.as_str(), &found, &expected);
+        assert_eq!(found, expected, "on {}", interpreter.version);
     }
 }
 
