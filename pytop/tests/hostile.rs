@@ -146,7 +146,7 @@ fn names_of_functions_and_files() {
         let mut python = Python::new(interpreter, Form::Chroot, "hostile.py");
         for (filename, function) in &pairs {
             let names = [hex(filename.as_bytes()), hex(function.as_bytes())];
-            python = python.argument(names.join(":"));
+            python = python.argument(&names.join(":"));
         }
         let mut running = python.start();
         let [table, json, csv] =

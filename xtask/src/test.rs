@@ -1,4 +1,4 @@
-//! Runs every test, the live ones included, which count calls of real interpreters as root.
+//! Runs every test, those included that load eBPF programs and count calls of real interpreters.
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _, stdout};
@@ -17,8 +17,8 @@ use crate::workspace;
 
 /// Fetch the test interpreters, build, and run every test.
 ///
-/// The tests in pytop/tests need root, and are started by sudo when this is not root; all others
-/// run as the user. No test is skipped: on a machine where eBPF does not work they fail.
+/// The tests of the package pytop need root, and are started by sudo when this is not root; all
+/// others run as the user. No test is skipped: on a machine where eBPF does not work they fail.
 #[derive(Args)]
 pub(crate) struct Test {
     /// Only tests whose name contains one of these, and options of the test runner.
@@ -34,18 +34,22 @@ impl Test {
     pub(crate) fn run(self) -> Result<()> {
         ask_early()?;
         Pythons::default().fetch()?;
-        let live_tests = build_live_tests()?;
+        let of_pytop = build_tests_of_pytop()?;
 
         let mut runs = vec![
             ("documentation", tests(&["--workspace", "--doc"])),
-            ("unit tests", tests(&["--workspace", "--lib", "--bins"])),
+            (
+                "other packages",
+                tests(&["--workspace", "--exclude=pytop", "--lib", "--bins"]),
+            ),
         ];
-        for test in &live_tests {
-            runs.push((&test.name, test.command()?));
+        for test in &of_pytop {
+            runs.push((&test.source, test.command()?));
         }
         let (mut total, mut failed) = (Tally::default(), Vec::new());
         for (name, mut command) in runs {
             // Whatever fails, the others are run: one look shows all that is wrong.
+            eprintln!("\n     Testing {name}");
             if !run(command.args(&self.arguments), &mut total)? {
                 failed.push(name);
             }
@@ -128,13 +132,15 @@ fn run(command: &mut Command, total: &mut Tally) -> Result<bool> {
     Ok(child.wait().context("cannot wait for the tests")?.success())
 }
 
-/// A test program of pytop/tests.
-struct LiveTest {
-    name: String,
+/// A test program of the package pytop.
+#[derive(Debug, PartialEq, Eq)]
+struct TestProgram {
+    /// The source file, as `pytop/tests/failure.rs`.
+    source: String,
     executable: PathBuf,
 }
 
-impl LiveTest {
+impl TestProgram {
     /// The command that runs it as root, to which its arguments are to be added.
     fn command(&self) -> Result<Command> {
         // As cargo would run it.
@@ -160,48 +166,66 @@ fn setting(name: &str, path: &Path) -> OsString {
     setting
 }
 
-/// Builds the live tests, as the user.
-fn build_live_tests() -> Result<Vec<LiveTest>> {
+/// Builds the tests of the package pytop, as the user.
+fn build_tests_of_pytop() -> Result<Vec<TestProgram>> {
     let mut command = cargo();
     command
-        .args(["test", "--package", "pytop", "--test", "*", "--no-run"])
+        .args([
+            "test",
+            "--package",
+            "pytop",
+            "--lib",
+            "--bins",
+            "--test",
+            "*",
+            "--no-run",
+        ])
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit());
     let output = command
         .output()
         .map_err(|error| not_started(&command, &error))?;
     if !output.status.success() {
-        bail!("the live tests do not build");
+        bail!("the tests do not build");
     }
     let output = String::from_utf8(output.stdout).context("cargo did not print UTF-8")?;
-    let tests = built_tests(&output);
+    let tests = built_tests(&output, workspace::root());
     if tests.is_empty() {
-        bail!("cargo built no live tests");
+        bail!("cargo built no tests");
     }
     Ok(tests)
 }
 
 /// The test programs that cargo names in its messages, one JSON object a line.
-fn built_tests(messages: &str) -> Vec<LiveTest> {
+fn built_tests(messages: &str, root: &Path) -> Vec<TestProgram> {
     #[derive(Deserialize)]
     struct Message {
-        reason: String,
-        target: Option<Target>,
+        target: Target,
+        profile: Profile,
         executable: Option<PathBuf>,
     }
     #[derive(Deserialize)]
     struct Target {
-        kind: Vec<String>,
-        name: String,
+        src_path: PathBuf,
+    }
+    #[derive(Deserialize)]
+    struct Profile {
+        test: bool,
     }
     messages
         .lines()
+        // Messages of other kinds have other fields.
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
-        .filter(|message| message.reason == "compiler-artifact")
+        .filter(|message| message.profile.test)
         .filter_map(|message| {
-            let target = message.target.filter(|target| target.kind == ["test"])?;
-            Some(LiveTest {
-                name: target.name,
+            let source = &message.target.src_path;
+            let source = source
+                .strip_prefix(root)
+                .unwrap_or(source)
+                .display()
+                .to_string();
+            Some(TestProgram {
+                source,
                 executable: message.executable?,
             })
         })
@@ -215,15 +239,19 @@ mod tests {
     #[test]
     fn cargos_messages_name_the_test_programs() {
         let messages = r#"
-            {"reason":"compiler-artifact","target":{"kind":["lib"],"name":"a"},"executable":null}
-            {"reason":"compiler-artifact","target":{"kind":["bin"],"name":"b"},"executable":"/b"}
-            {"reason":"compiler-artifact","target":{"kind":["test"],"name":"c"},"executable":"/c"}
-            {"reason":"build-finished","success":true}"#;
-        let tests = built_tests(messages);
-        let names = tests
-            .iter()
-            .map(|test| (test.name.as_str(), test.executable.to_str()));
-        assert_eq!(names.collect::<Vec<_>>(), [("c", Some("/c"))]);
+{"reason":"compiler-artifact","target":{"src_path":"/w/a/src/lib.rs"},"profile":{"test":false},"executable":null}
+{"reason":"compiler-artifact","target":{"src_path":"/w/a/src/main.rs"},"profile":{"test":false},"executable":"/a"}
+{"reason":"compiler-artifact","target":{"src_path":"/w/a/src/lib.rs"},"profile":{"test":true},"executable":"/a-1"}
+{"reason":"compiler-artifact","target":{"src_path":"/w/a/tests/b.rs"},"profile":{"test":true},"executable":"/b-2"}
+{"reason":"build-finished","success":true}"#;
+        let test = |source: &str, executable: &str| TestProgram {
+            source: source.into(),
+            executable: executable.into(),
+        };
+        assert_eq!(
+            built_tests(messages, Path::new("/w")),
+            [test("a/src/lib.rs", "/a-1"), test("a/tests/b.rs", "/b-2")]
+        );
     }
 
     #[test]

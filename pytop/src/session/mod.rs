@@ -433,6 +433,7 @@ impl Session {
     fn snapshot(&mut self) -> Result<Snapshot> {
         self.take_in_events();
         let gone = self.members.take_ended();
+        self.roster.end_interval();
         let drained = self
             .kernel
             .drain()

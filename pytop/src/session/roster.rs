@@ -12,12 +12,16 @@ use crate::probe::{Kernel, Seen};
 struct Listed {
     id: ProcessId,
     status: ProcessStatus,
+    /// It had ended before the interval did, so the interval has its last calls.
+    is_last: bool,
 }
 
 /// All processes that have run CPython since the last snapshot.
 #[derive(Default)]
 pub(super) struct Roster {
     listed: BTreeMap<u32, Listed>,
+    /// Processes without an entry that called in the interval before.
+    came_and_went: Vec<u32>,
 }
 
 impl Roster {
@@ -65,12 +69,13 @@ impl Roster {
         let listed = Listed {
             id: process.id,
             status,
+            is_last: false,
         };
         let entry = self.listed.entry(process.id.pid).insert_entry(listed);
         &entry.into_mut().status.coverage
     }
 
-    /// A process has ended, or runs CPython no more. It is listed once more.
+    /// A process has ended, or runs CPython no more. It is listed until its last calls are.
     pub(super) fn end(&mut self, pid: u32) {
         if let Some(listed) = self.listed.get_mut(&pid) {
             listed.status.ended = true;
@@ -103,8 +108,15 @@ impl Roster {
             .count()
     }
 
-    /// The processes of the interval that has ended, with their calls. Those that have ended are
-    /// struck off; their pids are returned.
+    /// The interval is about to end. One who ends from here on may have called in the next one, too.
+    pub(super) fn end_interval(&mut self) {
+        for listed in self.listed.values_mut() {
+            listed.is_last = listed.status.ended;
+        }
+    }
+
+    /// The processes of the interval that has ended, with their calls. Those whose last calls these
+    /// were are struck off; their pids are returned.
     ///
     /// `seen` are the processes that the kernel saw calling; one that came and went between two
     /// looks is known by that alone.
@@ -114,27 +126,33 @@ impl Roster {
         seen: &[(u32, Seen)],
         attachments: &Attachments,
     ) -> (Vec<ProcessStatus>, Vec<u32>) {
-        let mut ended = Vec::new();
         let mut processes: Vec<ProcessStatus> = self
             .listed
             .values()
-            .map(|listed| listed.status.clone())
+            .map(|listed| ProcessStatus {
+                ended: listed.is_last,
+                ..listed.status.clone()
+            })
             .collect();
+        let mut came_and_went = Vec::new();
         for (pid, seen) in seen {
             if !self.listed.contains_key(pid) && calls.contains_key(pid) {
-                processes.push(came_and_went(*pid, seen, attachments));
-                ended.push(*pid);
+                processes.push(status_of(*pid, seen, attachments));
+                came_and_went.push(*pid);
             }
         }
+        // Whether their last calls are drained is known only when an interval brings no more.
+        let mut ended = std::mem::replace(&mut self.came_and_went, came_and_went);
+        ended.retain(|pid| !calls.contains_key(pid) && !self.listed.contains_key(pid));
         for process in &mut processes {
             process.calls = calls.get(&process.pid).copied().unwrap_or(0);
         }
         processes.sort_unstable_by_key(|process| process.pid);
         self.listed.retain(|pid, listed| {
-            if listed.status.ended {
+            if listed.is_last {
                 ended.push(*pid);
             }
-            !listed.status.ended
+            !listed.is_last
         });
         (processes, ended)
     }
@@ -152,7 +170,8 @@ fn version(file: &File) -> Option<Arc<str>> {
         .map(|version| version.to_string().into())
 }
 
-fn came_and_went(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus {
+/// What is known of a process that nobody but the kernel has seen.
+fn status_of(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus {
     let file = attachments.file(seen.site);
     let path = file
         .map(|file| Text::from(file.path.as_path()))

@@ -88,7 +88,7 @@ fn the_message_names_capabilities_that_suffice() {
         spinning("3.9", Form::Direct),
     );
     let pids = [&first, &second].map(|running| running.pid().to_string());
-    let command = Python::new(interpreter("3.9"), Form::Direct, "spin.py").argument(1);
+    let command = Python::new(interpreter("3.9"), Form::Direct, "spin.py").argument(&1);
     let environment = interpreter("3.9").environment(Form::Direct);
     let settings = environment
         .iter()

@@ -11,7 +11,7 @@ fn once(pid: impl ToString) -> Outcome {
 
 fn waiting(interpreter: &'static Interpreter) -> Running {
     Python::new(interpreter, Form::Chroot, "loop.py")
-        .argument(1)
+        .argument(&1)
         .start()
 }
 

@@ -1,4 +1,4 @@
-# Calls one function as often as it is told.
+# Calls one function.
 import os
 import sys
 
@@ -8,8 +8,7 @@ def called():
 
 
 os.write(1, b"ready\n")
-os.read(0, 64)
-for _ in range(int(sys.argv[1])):
-    called()
-os.write(1, b"done\n")
-os.read(0, 64)
+while os.read(0, 64):
+    for _ in range(int(sys.argv[1])):
+        called()
+    os.write(1, b"done\n")

@@ -177,29 +177,52 @@ pub(crate) fn functions<'a>(
     functions
 }
 
-/// Compares what was counted with what is expected, and shows only where they differ.
-pub(crate) fn assert_functions(what: &str, counted: &Functions, expected: &Functions) {
-    let keys: BTreeSet<_> = counted.keys().chain(expected.keys()).collect();
-    let mut differences = Vec::new();
-    for key in keys {
-        let (is, should) = (counted.get(key).copied(), expected.get(key).copied());
-        if is != should {
-            let line = key
-                .1
-                .map_or_else(|| "-".to_owned(), |line| line.to_string());
-            differences.push(format!(
-                "  {}:{line} counted {}, called {}",
-                key.0,
-                is.unwrap_or(0),
-                should.unwrap_or(0)
-            ));
+/// Compares what was counted with what is expected, process by process, and shows at its end only
+/// where they differ.
+#[derive(Default)]
+pub(crate) struct Comparison {
+    compared: usize,
+    differences: Vec<String>,
+}
+
+impl Comparison {
+    /// Compares the functions of one process; `what` names it in failures.
+    pub(crate) fn add(&mut self, what: &str, counted: &Functions, expected: &Functions) {
+        self.compared += 1;
+        let keys: BTreeSet<_> = counted.keys().chain(expected.keys()).collect();
+        for key in keys {
+            let (is, should) = (counted.get(key).copied(), expected.get(key).copied());
+            if is != should {
+                let line = key
+                    .1
+                    .map_or_else(|| "-".to_owned(), |line| line.to_string());
+                self.differences.push(format!(
+                    "{what}: {}:{line} counted {}, called {}",
+                    key.0,
+                    is.unwrap_or(0),
+                    should.unwrap_or(0)
+                ));
+            }
         }
     }
-    let shown = differences.len().min(40);
-    assert!(
-        differences.is_empty(),
-        "{what}: {} functions differ:\n{}",
-        differences.len(),
-        differences[..shown].join("\n")
-    );
+
+    /// Fails when anything differed.
+    pub(crate) fn assert(self, counted: &Counted) {
+        assert!(self.compared > 0, "nothing was compared");
+        let (shown, all) = (self.differences.len().min(60), self.differences.len());
+        assert!(
+            self.differences.is_empty(),
+            "{all} functions differ:\n  {}\nin {} snapshots with {:?}",
+            self.differences[..shown].join("\n  "),
+            counted.snapshots.len(),
+            counted.uncounted(),
+        );
+    }
+}
+
+/// Compares the functions of one file and one process.
+pub(crate) fn assert_functions(counted: &Counted, pid: u32, filename: &str, expected: &Functions) {
+    let mut comparison = Comparison::default();
+    comparison.add(filename, &counted.functions(pid, filename), expected);
+    comparison.assert(counted);
 }

@@ -18,6 +18,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(unused_imports, reason = "each test program uses a part of it")]
 
+mod behaviours;
 mod counted;
 mod install;
 mod interpreters;
@@ -30,15 +31,18 @@ mod script;
 
 use std::time::Duration;
 
-pub(crate) use counted::{Counted, Functions, Process, Row, Snapshot, assert_functions, functions};
+pub(crate) use behaviours::{BEHAVIOURS, Behaviour};
+pub(crate) use counted::{
+    Comparison, Counted, Functions, Process, Row, Snapshot, assert_functions, functions,
+};
 pub(crate) use install::{install, install_copy};
 pub(crate) use interpreters::{Form, Interpreter, Marker, interpreter, live};
 pub(crate) use lines::Lines;
 pub(crate) use memory::Marked;
 pub(crate) use outcome::Outcome;
 pub(crate) use python::{Python, Running};
-pub(crate) use pytop::Pytop;
+pub(crate) use pytop::{Pytop, machine_wide};
 pub(crate) use script::Script;
 
 /// How long anything may take that is waited for. Only a defect takes so long.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use super::DEADLINE;
-use super::pytop::{Pytop, wait};
+use super::pytop::{Pytop, await_end};
 
 /// What a command did.
 #[derive(Debug)]
@@ -68,7 +68,8 @@ impl Outcome {
             })
         };
         let (stdout, stderr) = (receive(stdout), receive(stderr));
-        let status = wait(&name, child);
+        await_end(&name, child);
+        let status = child.wait().expect("a child can be waited for");
         guard.0 = None;
         let status = status
             .code()

@@ -4,12 +4,10 @@ use std::io::Write as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use super::DEADLINE;
 use super::interpreters::{Form, Interpreter};
 use super::lines::Lines;
 use super::script::Script;
@@ -57,7 +55,7 @@ impl Python {
     }
 
     /// Adds an argument of the script.
-    pub(crate) fn argument(mut self, argument: impl ToString) -> Self {
+    pub(crate) fn argument(mut self, argument: &impl ToString) -> Self {
         self.arguments.push(argument.to_string());
         self
     }
@@ -175,8 +173,11 @@ impl Running {
     /// Tells it a line.
     pub(crate) fn say(&mut self, line: &str) {
         let to = self.to.as_mut().expect("its input is open");
-        writeln!(to, "{line}")
-            .unwrap_or_else(|error| panic!("{} reads no more: {error}", self.name));
+        // In one write: the scripts take what they read at once for a line.
+        let line = format!("{line}\n");
+        if let Err(error) = to.write_all(line.as_bytes()) {
+            panic!("{} reads no more: {error}", self.name);
+        }
     }
 
     /// Lets it go on, and waits for `done`.
@@ -205,7 +206,15 @@ impl Running {
         if let Some(status) = self.status {
             return status;
         }
-        let status = super::pytop::wait(&self.name, &mut self.child);
+        super::pytop::await_end(&self.name, &self.child);
+        self.reap()
+    }
+
+    /// Ends what is left of it and of the processes that it has made.
+    fn reap(&mut self) -> ExitStatus {
+        // It leads a process group. Until it is reaped the number is nobody else's.
+        let _ = killpg(Pid::from_raw(self.pid().cast_signed()), Signal::SIGKILL);
+        let status = self.child.wait().expect("a child can be waited for");
         self.status = Some(status);
         status
     }
@@ -226,18 +235,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It leads a process group, which lives as long as one of its processes does, so the
-        // number is nobody else's.
-        let group = Pid::from_raw(self.pid().cast_signed());
-        let leader_is_there = self.status.is_none();
-        if leader_is_there {
-            let _ = killpg(group, Signal::SIGKILL);
-            let _ = self.child.wait();
+        if self.status.is_none() {
+            self.reap();
         }
     }
-}
-
-/// The time by which something must have happened.
-pub(crate) fn deadline() -> Instant {
-    Instant::now() + DEADLINE
 }

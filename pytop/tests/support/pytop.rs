@@ -1,10 +1,9 @@
 //! The real pytop, run as users run it.
 
 use std::ffi::OsStr;
-use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -13,6 +12,15 @@ use nix::unistd::Pid;
 use super::DEADLINE;
 use super::counted::{Counted, Snapshot};
 use super::lines::Lines;
+
+/// Arguments of a pytop that counts the whole machine, where others may call functions, too: more
+/// than the table has room for unless it is made larger.
+pub(crate) fn machine_wide<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    ["--table-size", "262144"]
+        .into_iter()
+        .chain(arguments)
+        .collect()
+}
 
 /// A running pytop that prints JSON. Dropping kills it.
 pub(crate) struct Pytop {
@@ -92,8 +100,11 @@ impl Pytop {
         self.snapshots.last().expect("one was just added")
     }
 
-    /// The snapshots that were waited for.
-    pub(crate) fn snapshots(&self) -> &[Snapshot] {
+    /// The snapshots that have come so far.
+    pub(crate) fn snapshots_so_far(&mut self) -> &[Snapshot] {
+        let lines = self.output.so_far();
+        self.snapshots
+            .extend(lines.iter().map(|line| Snapshot::parse(line)));
         &self.snapshots
     }
 
@@ -137,7 +148,8 @@ impl Pytop {
     }
 
     fn wait(&mut self) -> ExitStatus {
-        let status = wait("pytop", &mut self.child);
+        await_end("pytop", &self.child);
+        let status = self.child.wait().expect("a child can be waited for");
         self.status = Some(status);
         status
     }
@@ -152,22 +164,18 @@ impl Drop for Pytop {
     }
 }
 
-/// Waits for the end of a process.
+/// Waits until a process has ended, and leaves it to be reaped.
 ///
 /// # Panics
 /// It does not end within [`DEADLINE`].
-pub(super) fn wait(name: &str, child: &mut Child) -> ExitStatus {
-    // A thread waits, for no call does so with a deadline; it leaves the process to be reaped.
-    let (sender, ended) = std::sync::mpsc::channel();
+pub(super) fn await_end(name: &str, child: &Child) {
+    // A thread waits, because no call does so with a deadline.
+    let (sender, ended) = channel();
     let pid = Pid::from_raw(child.id().cast_signed());
     thread::spawn(move || {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
         let _ = sender.send(waitid(Id::Pid(pid), flags));
     });
-    match ended.recv_timeout(DEADLINE) {
-        Ok(_) => child
-            .wait()
-            .unwrap_or_else(|error| panic!("cannot wait for {name}: {error}")),
-        Err(_) => panic!("{name} has not ended within {DEADLINE:?}"),
-    }
+    let ended = ended.recv_timeout(DEADLINE);
+    assert!(ended.is_ok(), "{name} has not ended within {DEADLINE:?}");
 }

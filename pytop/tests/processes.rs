@@ -1,0 +1,223 @@
+//! Processes that come, go, fork, exec and are killed, and those that were not asked for.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use nix::sys::signal::Signal;
+use support::{Form, Marked, Python, Pytop, Running, assert_functions, functions, live};
+
+/// Calls of a process.
+const CALLS: u64 = 1009;
+
+#[test]
+fn no_short_lived_process_is_lost() {
+    const PROCESSES: usize = 200;
+    let pythons = live().map(|interpreter| {
+        Python::new(interpreter, Form::Chroot, "short.py")
+            .option("-S")
+            .option("-B")
+            .argument(&CALLS)
+    });
+    // The interpreters are known before, as those of a machine in use are.
+    let known = live().map(|interpreter| {
+        Python::new(interpreter, Form::Chroot, "loop.py")
+            .argument(&CALLS)
+            .start()
+    });
+    let pytop = Pytop::start(["-d", "0.2"]);
+    let mut pids = BTreeMap::new();
+    for number in 0..PROCESSES {
+        let python = &pythons[number % pythons.len()];
+        let mut running = python.spawn();
+        pids.insert(running.pid(), python);
+        running.end_well();
+    }
+    let counted = pytop.interrupt();
+    drop(known);
+    assert_eq!(pids.len(), PROCESSES);
+    for (pid, python) in pids {
+        let line = |text| Some(python.line(text));
+        // 3.15 tells no line for a module.
+        let module = line("import sys").filter(|_| python.interpreter.is_before_3_11());
+        let expected = functions([
+            ("<module>", module, 1),
+            ("called", line("def called"), CALLS),
+            ("last", line("def last"), 1),
+        ]);
+        assert_functions(&counted, pid, python.filename(), &expected);
+        let listed = counted.process(pid);
+        let process = listed
+            .first()
+            .unwrap_or_else(|| panic!("{pid} is not listed"));
+        assert_eq!(
+            process.python.as_deref(),
+            Some(python.interpreter.version.as_str())
+        );
+        assert!(process.comm.starts_with("python3."), "{}", process.comm);
+        assert!(process.exe.ends_with(&process.comm), "{}", process.exe);
+        assert_eq!(process.method.as_deref(), Some("marker"));
+    }
+}
+
+#[test]
+fn a_killed_process_keeps_its_counts() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "loop.py").argument(&CALLS);
+        let mut running = python.start();
+        let pytop = Pytop::start(["-d", "3600", "--pid", &running.pid().to_string()]);
+        running.run();
+        running.run();
+        running.kill();
+        let counted = pytop.finish();
+        assert!(counted.status.success());
+        let expected = functions([("called", Some(python.line("def called")), 2 * CALLS)]);
+        assert_functions(&counted, running.pid(), python.filename(), &expected);
+    }
+}
+
+#[test]
+fn processes_that_were_not_asked_for_pay_nothing() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "loop.py").argument(&CALLS);
+        let mut running: Vec<Running> = (0..3).map(|_| python.start()).collect();
+        let marked: Vec<_> = running
+            .iter()
+            .map(|running| Marked::find(running.pid(), &interpreter.executable))
+            .collect();
+        let asked = format!("{},{}", running[0].pid(), running[1].pid());
+        // Only once no other test has this interpreter under count is the third one untouched:
+        // so it is its rows that are compared, and the breakpoints of those asked for.
+        let pytop = Pytop::start(["--pid", &asked]);
+        assert!(marked[0].is_probed() && marked[1].is_probed());
+        for running in &mut running {
+            running.run();
+        }
+        for running in &mut running {
+            running.end_well();
+        }
+        // It ends with the last one that was named.
+        let counted = pytop.finish();
+        let expected = functions([("called", Some(python.line("def called")), CALLS)]);
+        for running in &running[..2] {
+            assert_functions(&counted, running.pid(), python.filename(), &expected);
+        }
+        assert_eq!(counted.calls(running[2].pid()), 0);
+        assert!(counted.process(running[2].pid()).is_empty());
+    }
+}
+
+#[test]
+fn children_are_counted_from_their_first_call() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "forks.py").argument(&CALLS);
+        let mut running = python.start();
+        let pytop = Pytop::start([
+            "--children",
+            "-d",
+            "0.2",
+            "--pid",
+            &running.pid().to_string(),
+        ]);
+        let mut children = Vec::new();
+        for _ in 0..20 {
+            running.go();
+            let pids = running.line();
+            children.extend((1..).zip(pids.split(' ').map(|pid| pid.parse::<u32>().unwrap())));
+        }
+        running.end_well();
+        let counted = pytop.finish();
+        let line = |name: &str| Some(python.line(&format!("def {name}")));
+        for (number, pid) in &children {
+            let calls = CALLS + number;
+            let expected = functions([
+                ("in_child", line("in_child"), calls),
+                ("in_both", line("in_both"), calls),
+            ]);
+            assert_functions(&counted, *pid, python.filename(), &expected);
+        }
+        let mut expected = functions([
+            ("in_parent", line("in_parent"), 20 * CALLS),
+            ("in_both", line("in_both"), 20 * CALLS),
+            ("make_child", line("make_child"), 60),
+        ]);
+        // Comprehensions have a frame of their own up to 3.11.
+        if interpreter.is_before_3_11() {
+            let line = python.line("make_child(number) for");
+            expected.insert(("<listcomp>".to_owned(), Some(line)), 20);
+        }
+        assert_functions(&counted, running.pid(), python.filename(), &expected);
+    }
+}
+
+#[test]
+fn without_children_only_the_process_itself_is_counted() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "forks.py").argument(&CALLS);
+        let mut running = python.start();
+        let pytop = Pytop::start(["--pid", &running.pid().to_string()]);
+        running.go();
+        let children = running.line();
+        running.end_well();
+        let counted = pytop.finish();
+        let functions = counted.functions(running.pid(), python.filename());
+        let in_parent = functions.iter().find(|((name, _), _)| name == "in_parent");
+        assert_eq!(in_parent.map(|(_, calls)| *calls), Some(CALLS));
+        for child in children.split(' ') {
+            assert_eq!(counted.calls(child.parse().unwrap()), 0, "child {child}");
+        }
+    }
+}
+
+#[test]
+fn exec_goes_on_being_counted() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "execs.py").argument(&CALLS);
+        let mut running = python.start();
+        let pytop = Pytop::start(["--pid", &running.pid().to_string()]);
+        running.run();
+        running.end_well();
+        let counted = pytop.finish();
+        let functions = counted.functions(running.pid(), python.filename());
+        for name in ["before", "after"] {
+            let key = (name.to_owned(), Some(python.line(&format!("def {name}"))));
+            assert_eq!(functions.get(&key), Some(&CALLS), "{name}: {functions:?}");
+        }
+    }
+}
+
+#[test]
+fn every_way_to_end_loses_nothing() {
+    let interpreter = live()[1];
+    let python = Python::new(interpreter, Form::Chroot, "loop.py").argument(&CALLS);
+    for end in [Some(Signal::SIGINT), Some(Signal::SIGTERM), None] {
+        let mut running = python.start();
+        let pid = running.pid().to_string();
+        let mut options = vec!["-d", "0.3", "--pid", &pid];
+        if end.is_none() {
+            options.extend(["-n", "3"]);
+        }
+        let mut pytop = Pytop::start(options);
+        let mut rounds = 0;
+        for _ in 0..2 {
+            for _ in 0..7 {
+                running.run();
+                rounds += 1;
+            }
+            pytop.snapshot();
+        }
+        running.run();
+        rounds += 1;
+        if let Some(signal) = end {
+            pytop.signal(signal);
+        }
+        let counted = pytop.finish();
+        assert!(counted.status.success(), "{end:?}");
+        if end.is_none() {
+            assert_eq!(counted.snapshots.len(), 3);
+        }
+        let expected = functions([("called", Some(python.line("def called")), rounds * CALLS)]);
+        assert_functions(&counted, running.pid(), python.filename(), &expected);
+        running.end_well();
+    }
+}
