@@ -101,7 +101,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     };
     let (to_us, updates) = channel(WAITING_UPDATES);
     let (commands, from_us) = channel(WAITING_UPDATES);
-    let session = Session::spawn(options, to_us, from_us).context("cannot start a thread")?;
+    let session = Session::spawn(options, to_us, from_us)?;
     let shown = if interactive {
         screen(cli, scope, updates, commands)
     } else {
@@ -124,8 +124,13 @@ fn output(cli: &Cli, interactive: bool) -> Result<(Output, Option<File>)> {
     if cli.command.is_empty() {
         Ok((Output::Inherit, None))
     } else if interactive {
-        let (output, file) = Output::capture()
-            .context("cannot make a temporary file for the output of the command")?;
+        let (output, file) = Output::capture().with_context(|| {
+            format!(
+                "cannot make a temporary file for the output of the command in {}, which \
+                     TMPDIR can change",
+                visible(std::env::temp_dir().as_os_str().as_encoded_bytes())
+            )
+        })?;
         Ok((output, Some(file)))
     } else if cli.format == Format::Table {
         Ok((Output::Inherit, None))

@@ -60,9 +60,13 @@ pub enum LookError {
     },
     /// It belongs to someone else.
     #[error(
-        "not permitted to look at process {pid}: {}; run pytop as root (sudo pytop), or with the \
-         capability CAP_SYS_PTRACE too",
-        describe(source)
+        "not permitted to look at process {pid}: {}; {}",
+        describe(source),
+        if nix::unistd::geteuid().is_root() {
+            "root is kept from it too, by a security module, or for want of CAP_SYS_PTRACE"
+        } else {
+            "run pytop as root (sudo pytop), or with the capability CAP_SYS_PTRACE too"
+        }
     )]
     NotPermitted {
         /// The process.

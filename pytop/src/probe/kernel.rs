@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::counts::{Counts, Drained};
 use super::syscall::{self, UprobeEvent};
-use super::uprobe::{AttachError, Probe, Target};
+use super::uprobe::{AttachError, Probe, Target, hint};
 use crate::os_error::{describe, is_refusal};
 
 /// The compiled programs: `cargo xtask build-ebpf` makes them, the build script chooses the file.
@@ -183,13 +183,17 @@ pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, Lo
 }
 
 fn uprobe_pmu_type() -> Result<u32, LoadError> {
-    fs::read_to_string(UPROBE_TYPE)
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .ok_or(LoadError::MissingFeature {
+    let failed = |why: &str| LoadError::Failed {
+        reason: format!("cannot read {UPROBE_TYPE}: {why}"),
+    };
+    match fs::read_to_string(UPROBE_TYPE) {
+        Ok(text) => text.trim().parse().map_err(|_| failed("it is no number")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LoadError::MissingFeature {
             feature: "uprobes as perf events (/sys/bus/event_source/devices/uprobe)",
             needs: "Linux 6.0 or later, built with CONFIG_UPROBE_EVENTS, and sysfs mounted on /sys",
-        })
+        }),
+        Err(error) => Err(failed(&format!("{}{}", describe(&error), hint(&error)))),
+    }
 }
 
 /// Fails when uprobes cannot be placed, which would otherwise be known only once there is a
@@ -261,8 +265,10 @@ fn explain(error: &EbpfError) -> LoadError {
 
 fn explain_map(error: &MapError) -> LoadError {
     match error {
-        MapError::CreateError { io_error, .. } => explain_io(io_error, error),
-        MapError::SyscallError(syscall) => explain_io(&syscall.io_error, error),
+        MapError::CreateError { name, io_error } => {
+            explain_io(io_error, &format!("cannot create the map {name}"))
+        }
+        MapError::SyscallError(syscall) => explain_io(&syscall.io_error, syscall.call),
         _ => failed(error),
     }
 }
@@ -277,17 +283,22 @@ fn explain_program(error: &ProgramError) -> LoadError {
             Some(libc::EPERM | libc::EACCES | libc::ENOSYS)
         ) =>
         {
-            LoadError::Failed {
-                reason: format!("{}: {verifier_log}", describe(io_error)),
+            let mut reason = describe(io_error);
+            let log = verifier_log.to_string();
+            if !log.trim().is_empty() {
+                reason.push_str(": ");
+                reason.push_str(log.trim());
             }
+            LoadError::Failed { reason }
         }
-        ProgramError::LoadError { io_error, .. } => explain_io(io_error, error),
-        ProgramError::SyscallError(syscall) => explain_io(&syscall.io_error, error),
+        ProgramError::LoadError { io_error, .. } => explain_io(io_error, "cannot load a program"),
+        ProgramError::SyscallError(syscall) => explain_io(&syscall.io_error, syscall.call),
         _ => failed(error),
     }
 }
 
-fn explain_io(io_error: &io::Error, error: &dyn std::error::Error) -> LoadError {
+/// Explains the kernel's answer to what was tried.
+fn explain_io(io_error: &io::Error, tried: &str) -> LoadError {
     match io_error.raw_os_error() {
         Some(number @ (libc::EPERM | libc::EACCES)) => {
             not_permitted("an eBPF program", io::Error::from_raw_os_error(number))
@@ -296,7 +307,9 @@ fn explain_io(io_error: &io::Error, error: &dyn std::error::Error) -> LoadError 
             feature: "eBPF (the bpf system call)",
             needs: "Linux 6.0 or later, built with CONFIG_BPF_SYSCALL",
         },
-        _ => failed(error),
+        _ => LoadError::Failed {
+            reason: format!("{tried}: {}{}", describe(io_error), hint(io_error)),
+        },
     }
 }
 

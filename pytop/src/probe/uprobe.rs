@@ -119,7 +119,8 @@ impl Probe {
     }
 }
 
-fn hint(error: &io::Error) -> &'static str {
+/// What the user can do about an answer of the kernel.
+pub(super) fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => " (run pytop as root, or with CAP_SYS_ADMIN)",
         Some(libc::EMFILE | libc::ENFILE) => " (raise the limit of open files: ulimit -n)",
@@ -140,7 +141,8 @@ pub fn detach(probes: Vec<Probe>) {
             if chunk.is_empty() {
                 break;
             }
-            scope.spawn(move || drop(chunk));
+            // Without a thread, the chunk is dropped here and now, which only takes longer.
+            let _ = thread::Builder::new().spawn_scoped(scope, move || drop(chunk));
         }
     });
 }

@@ -175,7 +175,8 @@ impl Attachments {
 /// Takes out probes without waiting for it.
 fn release(probes: Vec<Probe>) {
     if !probes.is_empty() {
-        thread::spawn(move || detach(probes));
+        // Without a thread, they are dropped here and now, which only takes longer.
+        let _ = thread::Builder::new().spawn(move || detach(probes));
     }
 }
 

@@ -13,6 +13,29 @@ const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// The bit of the capability to look at other users' processes (include/uapi/linux/capability.h).
 const CAP_SYS_PTRACE: u32 = 19;
 
+/// Open files without which pytop does not start: the runtime's, the kernel's programs and tables,
+/// and a few of `/proc` at a time.
+const FEWEST_FILES: u64 = 64;
+
+/// Sees to it that enough files can be open. Each interpreter of each container keeps three or
+/// more open, so that the limit is raised as far as it goes: the usual one, 1024, is for programs
+/// that use select(2). A command would inherit it, and may be such a program.
+pub(super) fn allow_many_files(with_command: bool) -> Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((now, most)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return Ok(());
+    };
+    let raised = !with_command && setrlimit(Resource::RLIMIT_NOFILE, most, most).is_ok();
+    let limit = if raised { most } else { now };
+    if limit < FEWEST_FILES {
+        bail!(
+            "at most {limit} files can be open, and pytop needs {FEWEST_FILES}, and some more for \
+             each interpreter: raise the limit (ulimit -n)"
+        );
+    }
+    Ok(())
+}
+
 /// Whether pytop may look at every process. With this capability, those that are kept from it
 /// are kept from everyone.
 pub(super) fn may_look_at_all() -> bool {

@@ -21,7 +21,6 @@ mod roster;
 mod rows;
 mod scope;
 
-use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::thread;
@@ -144,7 +143,8 @@ impl Session {
         options: Options,
         updates: Sender<Update>,
         commands: Receiver<Command>,
-    ) -> io::Result<thread::JoinHandle<Result<Ending>>> {
+    ) -> Result<thread::JoinHandle<Result<Ending>>> {
+        environment::allow_many_files(matches!(options.target, Target::Command { .. }))?;
         thread::Builder::new()
             .name("pytop-session".to_owned())
             .spawn(move || {
@@ -159,6 +159,7 @@ impl Session {
                     result
                 })
             })
+            .context("cannot start a thread")
     }
 
     /// Loads the programs, finds the processes, and places all probes.
@@ -173,12 +174,17 @@ impl Session {
         finder.rely_on_events(sideband.is_ok());
         let table_size = options.table_size;
         let (kernel, scanned) = thread::scope(|scope| {
-            let kernel = scope.spawn(move || Kernel::load(table_size));
+            let kernel = thread::Builder::new()
+                .spawn_scoped(scope, move || Kernel::load(table_size))
+                .context("cannot start a thread");
             let scanned = matches!(options.target, Target::Machine).then(|| finder.scan());
-            (kernel.join(), scanned)
+            let loaded = kernel.and_then(|kernel| {
+                let failed = |_| anyhow::anyhow!("loading the eBPF programs failed");
+                Ok(kernel.join().map_err(failed)??)
+            });
+            (loaded, scanned)
         });
-        let mut kernel =
-            kernel.map_err(|_| anyhow::anyhow!("loading the eBPF programs failed"))??;
+        let mut kernel = kernel?;
         let program = if options.count_nothing {
             Program::Empty
         } else {

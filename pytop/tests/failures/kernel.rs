@@ -114,3 +114,39 @@ fn no_proc() {
          on /proc",
     );
 }
+
+/// A shell that lowers a limit becomes pytop.
+fn with_limit(limit: &str, arguments: &str) -> Outcome {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("ulimit {limit} && exec \"$0\" {arguments}")])
+        .arg(env!("CARGO_BIN_EXE_pytop"));
+    Outcome::of(command)
+}
+
+#[test]
+fn too_few_open_files() {
+    let message = "at most 40 files can be open, and pytop needs 64, and some more for each \
+        interpreter: raise the limit (ulimit -n)";
+    with_limit("-n 40", "--once").assert_failed(1, message);
+    // pytop may raise this one by itself, but not for a command too.
+    with_limit("-S -n 40", "-b -- true").assert_failed(1, message);
+    let raised = with_limit("-S -n 40", "--once -d 0.1");
+    assert_eq!((raised.messages(), raised.status), (vec![], 0));
+}
+
+#[test]
+fn a_table_that_no_kernel_has() {
+    let outcome = Outcome::of_pytop(["--once", "--table-size", "4294967295"]);
+    let [message] = outcome.messages()[..] else {
+        panic!("one message expected: {outcome:?}");
+    };
+    let expected = "cannot load the eBPF programs into this kernel: cannot create the map ";
+    assert!(message.starts_with(expected), "{message}");
+    let answers = ["Argument list too long", "Cannot allocate memory"];
+    assert!(
+        answers.iter().any(|answer| message.contains(answer)),
+        "{message}"
+    );
+    assert_eq!((outcome.stdout(), outcome.status), ("", 1));
+}
