@@ -145,7 +145,7 @@ fn every_process() {
     let running = fruit();
     let other = interpreter("3.13");
     let uncounted = Python::new(other, Form::Chroot, "loop.py")
-        .argument(1)
+        .argument(&1)
         .start();
     let terminal = Terminal::open(160, 50);
     terminal.run(&pytop(""));
