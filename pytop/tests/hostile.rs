@@ -124,7 +124,7 @@ impl Watch {
 }
 
 /// The one row with so many calls.
-fn row<'a>(snapshot: &'a Value, calls: usize) -> &'a Value {
+fn row(snapshot: &Value, calls: usize) -> &Value {
     let rows = snapshot["rows"].as_array().expect("rows are an array");
     let mut rows = rows.iter().filter(|row| row["calls"] == calls);
     match (rows.next(), rows.next()) {
@@ -191,7 +191,7 @@ fn names_of_functions_and_files() {
 /// A name that is no UTF-8, such as that of a file from another encoding, has no C string.
 ///
 /// CPython 3.15 says `<unknown>` then. Not so 3.6 to 3.10: whoever has their markers switched on,
-/// makes the call fail with a SystemError (Python/ceval.c, `dtrace_function_entry` leaves the
+/// makes the call fail with a `SystemError` (Python/ceval.c, `dtrace_function_entry` leaves the
 /// error of `PyUnicode_AsUTF8` set), so this is not tried on them.
 #[test]
 fn names_that_are_no_utf8() {

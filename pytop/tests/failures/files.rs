@@ -73,12 +73,15 @@ fn a_library_is_cut_off_while_it_is_mapped() {
 }
 
 /// The kernel and the dynamic loader read no sections, so that the interpreter runs all the same.
+/// A name, what is written over the file where, and the message.
+type Case<'a> = (&'a str, &'a [(usize, &'a [u8])], &'a str);
+
 #[test]
 fn an_interpreter_has_lost_its_sections() {
     let interpreter = interpreter("3.9");
     // e_shoff, e_shnum and e_shstrndx of Elf64_Ehdr: where the section headers are, how many there
     // are, and which of them has the names.
-    let cases: [(&str, &[(usize, &[u8])], &str); 2] = [
+    let cases: [Case<'_>; 2] = [
         (
             "stripped",
             &[(0x28, &[0; 8]), (0x3c, &[0; 2]), (0x3e, &[0; 2])],

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::support::{Form, Interpreter, Marker, Outcome, Python, Running, interpreter};
 
-fn once(pid: impl ToString) -> Outcome {
+fn once(pid: &impl ToString) -> Outcome {
     Outcome::of_pytop(["--once", "-d", "0.1", "-p", &pid.to_string()])
 }
 
@@ -31,7 +31,7 @@ fn there_is_none() {
     let mut ended = cat();
     let pid = ended.pid();
     ended.end_well();
-    once(pid).assert_failed(
+    once(&pid).assert_failed(
         1,
         &format!("there is no process with the pid {pid}; it may have ended"),
     );
@@ -41,7 +41,7 @@ fn there_is_none() {
 fn it_is_no_cpython() {
     let cat = cat();
     let pid = cat.pid();
-    once(pid).assert_failed(
+    once(&pid).assert_failed(
         1,
         &format!(
             "process {pid} ({}) is not a CPython process: neither its program nor a library that it \
@@ -56,7 +56,7 @@ fn it_runs_in_the_kernel() {
     // The kernel starts it right after init; containers do not show it.
     let kthreadd = fs::read_to_string("/proc/2/comm").expect("live tests see the whole machine");
     assert_eq!(kthreadd, "kthreadd\n");
-    once(2).assert_failed(
+    once(&2).assert_failed(
         1,
         "process 2 (kthreadd) is a thread of the kernel and runs no program",
     );
@@ -76,7 +76,7 @@ fn it_is_a_thread() {
         .split(' ')
         .find(|task| *task != pid.to_string())
         .expect("it has two threads");
-    once(thread).assert_failed(
+    once(&thread).assert_failed(
         1,
         &format!("{thread} is the id of a thread, not of a process; try its process, --pid {pid}"),
     );
@@ -123,7 +123,7 @@ fn its_cpython_cannot_be_counted() {
             interpreter.executable.display(),
             interpreter.version
         );
-        once(pid).assert_failed(1, &message);
+        once(&pid).assert_failed(1, &message);
         let explicit = ["--once", "--method", "marker", "-p", &pid.to_string()];
         Outcome::of_pytop(explicit).assert_failed(1, &message);
     }

@@ -73,7 +73,10 @@ pub(crate) fn when(
         answer.id = id;
         match errno {
             Some(errno) => answer.error = -errno,
-            None => answer.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+            None => {
+                answer.flags =
+                    u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).expect("a flag");
+            }
         }
         let request = libc::SECCOMP_IOCTL_NOTIF_SEND;
         // SAFETY: the structure is that of this request, and outlives the call. It fails when the
@@ -109,7 +112,7 @@ fn next(listener: &OwnedFd) -> Option<seccomp_notif> {
 fn filter(call: c_long, answer: u32, flags: libc::c_ulong) -> io::Result<c_int> {
     let number = u32::try_from(call).expect("numbers of system calls are small");
     let statement = |code: u32, k| sock_filter {
-        code: code as u16,
+        code: u16::try_from(code).expect("an instruction"),
         jt: 0,
         jf: 0,
         k,
@@ -125,7 +128,7 @@ fn filter(call: c_long, answer: u32, flags: libc::c_ulong) -> io::Result<c_int> 
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
     ];
     let program = sock_fprog {
-        len: program.len() as u16,
+        len: u16::try_from(program.len()).expect("a short program"),
         filter: program.as_mut_ptr(),
     };
     // SAFETY: the program outlives the call, which copies it.

@@ -137,10 +137,10 @@ fn hostile_names() {
     ];
     let mut text = "import time\ndef called(): pass\ncodes = []\n".to_owned();
     for name in names {
-        let escaped: String = name
-            .chars()
-            .map(|c| format!("\\U{:08x}", u32::from(c)))
-            .collect();
+        let escaped = name.chars().fold(String::new(), |mut escaped, character| {
+            let _ = write!(escaped, "\\U{:08x}", u32::from(character));
+            escaped
+        });
         let _ = writeln!(
             text,
             "codes.append(called.__code__.replace(co_filename='{escaped}', co_name='{escaped}'))"
