@@ -195,8 +195,11 @@ fn screen(
 }
 
 fn print(cli: &Cli, mut updates: Receiver<Update>, commands: Sender<Command>) -> Result<()> {
-    let width = crossterm::terminal::size().ok().map(|(columns, _)| columns);
-    let width = width.filter(|_| io::stdout().is_terminal());
+    // Asked of the kernel alone: some libraries would run tput(1) where there is no terminal, and
+    // what a root's search path has under that name is anybody's guess.
+    let width = rustix::termios::tcgetwinsize(io::stdout())
+        .ok()
+        .map(|size| size.ws_col);
     let columns = std::env::var("COLUMNS").ok();
     let layout = Layout::detect(columns.as_deref(), width);
     let mut report = Report::new(cli.format, cli.view(), layout, io::stdout().lock());

@@ -139,6 +139,7 @@ fn short(python: &Python, calls: u64) -> Functions {
 /// Of each live version a process of every behaviour, forks, workers and an exec, all at once,
 /// while other processes come and go, under one pytop that counts the whole machine.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 fn ten_million_calls_of_all_kinds_add_up() {
     let mut workers = Vec::new();
     let mut forks = Vec::new();
@@ -166,30 +167,36 @@ fn ten_million_calls_of_all_kinds_add_up() {
             || pytop.snapshots_so_far().len() < SNAPSHOTS
         {
             gos += 1;
-            workers.iter_mut().for_each(|worker| worker.running.go());
+            for worker in &mut workers {
+                worker.running.go();
+            }
             forks
                 .iter_mut()
                 .chain(&mut multiprocessing)
                 .for_each(|parent| parent.running.go());
             if gos == 1 {
-                execs.iter_mut().for_each(|(_, running)| running.go());
+                for (_, running) in &mut execs {
+                    running.go();
+                }
             }
-            workers
-                .iter()
-                .for_each(|worker| worker.running.expect("done"));
+            for worker in &workers {
+                worker.running.expect("done");
+            }
             forks
                 .iter_mut()
                 .chain(&mut multiprocessing)
                 .for_each(Parent::await_children);
         }
-        execs.iter().for_each(|(_, running)| running.expect("done"));
+        for (_, running) in &execs {
+            running.expect("done");
+        }
         drop(until_here);
         (gos, visitors.join().expect("processes come and go"))
     });
     let counted = pytop.interrupt();
-    workers
-        .iter_mut()
-        .for_each(|worker| worker.running.end_well());
+    for worker in &mut workers {
+        worker.running.end_well();
+    }
 
     let mut all = Comparison::default();
     let mut calls = 0;

@@ -191,8 +191,8 @@ fn names_of_functions_and_files() {
 /// A name that is no UTF-8, such as that of a file from another encoding, has no C string.
 ///
 /// CPython 3.15 says `<unknown>` then. Not so 3.6 to 3.10: whoever has their markers switched on,
-/// makes the call fail with a `SystemError` (Python/ceval.c, `dtrace_function_entry` leaves
-/// the error of `PyUnicode_AsUTF8` set), so this is not tried on them.
+/// makes the call fail with a `SystemError` (Python/ceval.c, `dtrace_function_entry` leaves the
+/// error of `PyUnicode_AsUTF8` set), so this is not tried on them.
 #[test]
 fn names_that_are_no_utf8() {
     let text = "import os\n\

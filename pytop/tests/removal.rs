@@ -35,7 +35,7 @@ impl Target {
     fn time(&mut self) -> Duration {
         let before = processor_time(self.running.pid());
         self.running.run();
-        processor_time(self.running.pid()) - before
+        processor_time(self.running.pid()).saturating_sub(before)
     }
 }
 

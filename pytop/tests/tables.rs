@@ -88,13 +88,12 @@ fn functions_whose_names_move_into_freed_memory_are_told_apart() {
                     continue;
                 };
                 let number: usize = number.strip_suffix(".py").unwrap().parse().unwrap();
-                let expected = match function.as_str() {
-                    "<module>" => 1,
-                    _ => {
-                        assert_eq!(function, format!("g{number}"));
-                        assert_eq!(line, Some(1));
-                        calls_of(number)
-                    }
+                let expected = if function == "<module>" {
+                    1
+                } else {
+                    assert_eq!(function, format!("g{number}"));
+                    assert_eq!(line, Some(1));
+                    calls_of(number)
                 };
                 assert_eq!(
                     calls, expected,
@@ -121,7 +120,7 @@ fn what_a_full_table_does_not_hold_is_counted_as_that() {
         let in_rows: u64 = counted.functions(pid, python.filename()).values().sum();
         let uncounted = counted.uncounted();
         assert_eq!(in_rows + uncounted.table_full, FUNCTIONS as u64);
-        assert!(in_rows >= 1000 && in_rows <= 1024, "{in_rows} rows");
+        assert!((1000..=1024).contains(&in_rows), "{in_rows} rows");
         // That the parts add up to the total is checked for every snapshot.
         let total: u64 = counted
             .snapshots

@@ -73,20 +73,23 @@ fn a_library_is_cut_off_while_it_is_mapped() {
 }
 
 /// The kernel and the dynamic loader read no sections, so that the interpreter runs all the same.
+/// A name, what is written over the file where, and the message.
+type Case<'a> = (&'a str, &'a [(usize, &'a [u8])], &'a str);
+
 #[test]
 fn an_interpreter_has_lost_its_sections() {
     let interpreter = interpreter("3.9");
     // e_shoff, e_shnum and e_shstrndx of Elf64_Ehdr: where the section headers are, how many there
     // are, and which of them has the names.
-    let cases = [
+    let cases: [Case<'_>; 2] = [
         (
             "stripped",
-            vec![(0x28, vec![0; 8]), (0x3c, vec![0; 2]), (0x3e, vec![0; 2])],
+            &[(0x28, &[0; 8]), (0x3c, &[0; 2]), (0x3e, &[0; 2])],
             "its section headers were stripped, and with them the way to its markers",
         ),
         (
             "beyond",
-            vec![(0x28, vec![0, 0, 0, 0, 0, 1, 0, 0])],
+            &[(0x28, &[0, 0, 0, 0, 0, 1, 0, 0])],
             "its section header table lies beyond the end of the file",
         ),
     ];
@@ -95,7 +98,7 @@ fn an_interpreter_has_lost_its_sections() {
         let executable = folder.path().join(name);
         let mut content = fs::read(&interpreter.executable).expect("it can be read");
         for (offset, bytes) in changes {
-            content[offset..][..bytes.len()].copy_from_slice(&bytes);
+            content[*offset..][..bytes.len()].copy_from_slice(bytes);
         }
         install(&executable, &content, 0o755);
         let mut command = Command::new(&executable);

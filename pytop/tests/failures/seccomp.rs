@@ -14,9 +14,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::support::Outcome;
 
-/// `SECCOMP_USER_NOTIF_FLAG_CONTINUE` (include/uapi/linux/seccomp.h), in its field's type.
-const CONTINUE: u32 = 1;
-
 /// Runs a command for which `call` fails with `errno`.
 pub(crate) fn without(call: c_long, errno: c_int, command: Command) -> Outcome {
     let answer = libc::SECCOMP_RET_ERRNO | errno.cast_unsigned();
@@ -76,7 +73,10 @@ pub(crate) fn when(
         answer.id = id;
         match errno {
             Some(errno) => answer.error = -errno,
-            None => answer.flags = CONTINUE,
+            None => {
+                answer.flags =
+                    u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).expect("a flag");
+            }
         }
         let request = libc::SECCOMP_IOCTL_NOTIF_SEND;
         // SAFETY: the structure is that of this request, and outlives the call. It fails when the
@@ -112,7 +112,7 @@ fn next(listener: &OwnedFd) -> Option<seccomp_notif> {
 fn filter(call: c_long, answer: u32, flags: libc::c_ulong) -> io::Result<c_int> {
     let number = u32::try_from(call).expect("numbers of system calls are small");
     let statement = |code: u32, k| sock_filter {
-        code: u16::try_from(code).expect("codes of statements are short"),
+        code: u16::try_from(code).expect("an instruction"),
         jt: 0,
         jf: 0,
         k,
@@ -128,7 +128,7 @@ fn filter(call: c_long, answer: u32, flags: libc::c_ulong) -> io::Result<c_int> 
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
     ];
     let program = sock_fprog {
-        len: u16::try_from(program.len()).expect("it has four statements"),
+        len: u16::try_from(program.len()).expect("a short program"),
         filter: program.as_mut_ptr(),
     };
     // SAFETY: the program outlives the call, which copies it.
