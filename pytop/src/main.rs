@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use pytop::{cli, run};
 
 fn main() -> ExitCode {
+    run::tell_panics_in_one_line();
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(stop) => return stop.report(),

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Seek as _, Write as _};
+use std::panic;
 use std::process::ExitCode;
 use std::thread::JoinHandle;
 
@@ -70,6 +71,20 @@ fn without_number(text: &str) -> String {
         rest = after.split_once(')').map_or("", |(_, behind)| behind);
     }
     plain + rest
+}
+
+/// From here on, a panic is told as everything else is: in one line, from `pytop`. A user has no
+/// use for a backtrace, and whoever mends it wants the place.
+pub fn tell_panics_in_one_line() {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let what = panic.payload_as_str().unwrap_or_default();
+        say(&format!(
+            "this is a bug of pytop, please report it: {} ({})",
+            visible(what.as_bytes()),
+            place.as_deref().unwrap_or("at an unknown place")
+        ));
+    }));
 }
 
 /// Does what the command line says.
