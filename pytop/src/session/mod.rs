@@ -101,6 +101,8 @@ pub enum Ending {
     Complete,
     /// A signal asked for it.
     Interrupted,
+    /// A signal that a terminal does not send to the command as well asked for it.
+    Terminated,
     /// Nobody listens any more.
     Dismissed,
     /// All processes that were named have ended.
@@ -134,7 +136,7 @@ enum Wake {
     Command(Event),
     Asked(Option<Command>),
     ProcessesEnded,
-    Signal,
+    Signal(Ending),
 }
 
 impl Session {
@@ -249,7 +251,7 @@ impl Session {
         let ending = loop {
             let wake = tokio::select! {
                 biased;
-                () = any(&mut signals) => Wake::Signal,
+                ending = any(&mut signals) => Wake::Signal(ending),
                 event = next_event(&mut self.running) => Wake::Command(event),
                 () = ready(&mut self.sideband) => Wake::Events,
                 () = scope::all_ended(&ends, named) => Wake::ProcessesEnded,
@@ -258,7 +260,7 @@ impl Session {
                 _ = sweep.tick() => Wake::Sweep,
             };
             match wake {
-                Wake::Signal => break Ending::Interrupted,
+                Wake::Signal(ending) => break ending,
                 Wake::Asked(None | Some(Command::Quit)) => break Ending::Dismissed,
                 Wake::Asked(Some(Command::SetInterval(length))) => interval = every(length),
                 Wake::Events => self.take_in_events(),
@@ -318,6 +320,10 @@ impl Session {
                 };
                 status.map_or(ending, Ending::CommandEnded)
             }
+            Ending::Terminated => running
+                .terminate(GRACE)
+                .await
+                .map_or(ending, Ending::CommandEnded),
             _ => {
                 running.terminate(GRACE).await;
                 ending
@@ -506,7 +512,7 @@ fn passed_over(scan: &Scan<Interpreter>) -> Vec<String> {
 fn describe(ending: Ending) -> String {
     match ending {
         Ending::Complete => "all snapshots have been taken".to_owned(),
-        Ending::Interrupted => "interrupted".to_owned(),
+        Ending::Interrupted | Ending::Terminated => "interrupted".to_owned(),
         Ending::Dismissed => String::new(),
         Ending::ProcessesEnded => "the processes have ended".to_owned(),
         Ending::CommandEnded(status) => {
@@ -530,12 +536,13 @@ fn listen(kind: SignalKind) -> Result<Signal> {
     signal(kind).context("cannot listen for signals")
 }
 
-async fn any(signals: &mut [Signal; 3]) {
+/// Waits for a signal that ends the run.
+async fn any(signals: &mut [Signal; 3]) -> Ending {
     let [interrupt, terminate, hangup] = signals;
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
+        _ = interrupt.recv() => Ending::Interrupted,
+        _ = terminate.recv() => Ending::Terminated,
+        _ = hangup.recv() => Ending::Terminated,
     }
 }
 
