@@ -67,7 +67,7 @@ pub struct Cli {
     #[arg(short, long)]
     pub batch: bool,
 
-    /// End after N snapshots
+    /// End after N snapshots; a command is ended too
     #[arg(short = 'n', long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub count: Option<u64>,
 
@@ -177,8 +177,14 @@ impl ValueEnum for MethodChoice {
         let (name, help) = match self {
             Self::Auto => ("auto", "The best that an interpreter allows"),
             Self::Only(Method::Marker) => ("marker", "Its function__entry marker"),
-            Self::Only(Method::Eval) => ("eval", "Its frame evaluation function, 3.6 to 3.10"),
-            Self::Only(Method::Resume) => ("resume", "Its RESUME bytecodes, 3.11 and later"),
+            Self::Only(Method::Eval) => (
+                "eval",
+                "Its frame evaluation function, 3.6 to 3.10 (not in this version)",
+            ),
+            Self::Only(Method::Resume) => (
+                "resume",
+                "Its RESUME bytecodes, 3.11 and later (not in this version)",
+            ),
         };
         Some(PossibleValue::new(name).help(help))
     }
