@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -237,7 +237,11 @@ fn a_further_process_of_a_known_interpreter_is_counted_from_its_first_bytecode()
 
         let mut known = calling(interpreter, Form::Chroot).start();
         let pytop = Pytop::start::<&str>([]);
-        let mut further = short.spawn();
+        // A pipe, as the one that pytop started has: Python asks a file for its position, and calls
+        // a function if there is one.
+        let mut command = short.command();
+        command.stderr(Stdio::piped());
+        let mut further = Running::spawn("a further process".to_owned(), command);
         further.end_well();
         let counted = pytop.interrupt();
         known.end_well();
