@@ -77,7 +77,7 @@ fn a_killed_process_keeps_its_counts() {
 }
 
 #[test]
-fn processes_that_were_not_asked_for_pay_nothing() {
+fn processes_that_were_not_asked_for_have_no_rows() {
     for interpreter in live() {
         let python = Python::new(interpreter, Form::Chroot, "loop.py").argument(&CALLS);
         let mut running: Vec<Running> = (0..3).map(|_| python.start()).collect();
@@ -86,8 +86,7 @@ fn processes_that_were_not_asked_for_pay_nothing() {
             .map(|running| Marked::find(running.pid(), &interpreter.executable))
             .collect();
         let asked = format!("{},{}", running[0].pid(), running[1].pid());
-        // Only once no other test has this interpreter under count is the third one untouched:
-        // so it is its rows that are compared, and the breakpoints of those asked for.
+        // That they have no breakpoints either is tested where no other test counts the machine.
         let pytop = Pytop::start(["--pid", &asked]);
         assert!(marked[0].is_probed() && marked[1].is_probed());
         for running in &mut running {

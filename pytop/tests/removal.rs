@@ -61,7 +61,9 @@ fn await_untouched(marked: &Marked) {
 
 fn check(end: impl FnOnce(Pytop)) {
     let mut targets = Target::all();
-    for target in &targets {
+    // Of the same interpreters, but not asked for.
+    let bystanders = Target::all();
+    for target in targets.iter().chain(&bystanders) {
         await_untouched(&target.marked);
     }
     let pids: Vec<_> = targets
@@ -72,6 +74,9 @@ fn check(end: impl FnOnce(Pytop)) {
     let pytop = Pytop::start(["--pid", &pids.join(",")]);
     for target in &targets {
         assert!(target.marked.is_probed());
+    }
+    for bystander in &bystanders {
+        assert!(bystander.marked.is_untouched(), "it was not asked for");
     }
     let during: Vec<_> = targets.iter_mut().map(Target::time).collect();
     end(pytop);

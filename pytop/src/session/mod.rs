@@ -39,7 +39,7 @@ use crate::cli::MethodChoice;
 use crate::cpython::{self, Interpreter};
 use crate::discover::{Attention, Finder, ProcRoot, ProcessEvent, Scan};
 use crate::model::{Snapshot, Uncounted};
-use crate::os_error::describe as describe_error;
+use crate::os_error::describe;
 use crate::probe::launch::{Event, Output};
 use crate::probe::sideband::Sideband;
 use crate::probe::{Kernel, Program};
@@ -301,7 +301,7 @@ impl Session {
         if matches!(ending, Ending::CommandEnded(_)) && !self.announced {
             let _ = updates.send(Update::Notice(self.nothing_counted())).await;
         }
-        let _ = updates.send(Update::Ended(describe(ending))).await;
+        let _ = updates.send(Update::Ended(told(ending))).await;
         Ok(ending)
     }
 
@@ -352,7 +352,7 @@ impl Session {
                 let notice = format!(
                     "process {pid} could not be held at its start ({}): its first calls may be \
                      missing",
-                    describe_error(&reason)
+                    describe(&reason)
                 );
                 let _ = updates.send(Update::Notice(notice)).await;
             }
@@ -509,7 +509,8 @@ fn passed_over(scan: &Scan<Interpreter>) -> Vec<String> {
     notices
 }
 
-fn describe(ending: Ending) -> String {
+/// How a run has ended, in words.
+fn told(ending: Ending) -> String {
     match ending {
         Ending::Complete => "all snapshots have been taken".to_owned(),
         Ending::Interrupted | Ending::Terminated => "interrupted".to_owned(),
