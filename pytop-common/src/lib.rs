@@ -6,5 +6,6 @@
 //! by byte.
 #![no_std]
 
+pub mod code;
 pub mod count;
 pub mod marker;

@@ -1,66 +1,145 @@
-//! Counting a hit.
+//! Counting an entry of a function that is known by a key.
+//!
+//! Whatever the probe, there are three paths, each as dear as all before it together:
+//!
+//! ```text
+//! a function that has lasted          its slot, by the key alone; one atomic addition
+//! a function that may be new          its place in the table, and a check of its names
+//! its first entry in the interval     its names are found, and kept if nobody has kept them yet
+//! ```
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
-use aya_ebpf::programs::ProbeContext;
+use aya_ebpf::helpers::bpf_get_current_comm;
 use pytop_common::count::{
-    CHECK_INTERVAL, FrameCount, FrameKey, KnownFrame, LASTING_CALLS, LASTING_INTERVALS, Loss,
-    ProcessName, Trust,
+    BY_NAME, CHECK_INTERVAL, CLOSED, FrameCount, FrameKey, KnownFrame, LASTING_CALLS,
+    LASTING_INTERVALS, Loss, ProcessName, SLOTS, Slot, Trust,
 };
 
-use crate::maps::{self, ACTIVE, Counts, KNOWN, PROCESSES, SITES};
-use crate::{argument, names};
+use crate::maps::{self, ACTIVE, Counts, KNOWN, PROCESSES, Slots, TABLES};
+use crate::names::{self, Located};
 
-/// Counts a hit of a `function__entry` marker.
-#[inline(always)]
-pub fn count_marker(context: &ProbeContext) -> Result<(), Loss> {
-    let site = argument::site(context);
-    let spec = SITES.get(site).ok_or(Loss::UnknownSite)?;
-    let registers = argument::Registers::copy(context);
-    let filename = registers
-        .fetch(&spec.filename)
-        .ok_or(Loss::UnreadableName)?;
-    let function = registers
-        .fetch(&spec.function)
-        .ok_or(Loss::UnreadableName)?;
-    let line = registers.fetch(&spec.line).ok_or(Loss::UnreadableName)?;
-    let mut key = FrameKey {
-        filename,
-        function,
-        pid: (bpf_get_current_pid_tgid() >> 32) as u32,
-        line: line as i32,
-        generation: 0,
-    };
-    let counts = ACTIVE.get(0).ok_or(Loss::TableFull)?;
+/// What was entered, seen from the probe.
+pub trait Subject {
+    /// Finds where the names are. `None` when this is no entry after all.
+    fn locate(&self) -> Result<Option<Located>, Loss>;
 
-    // SAFETY: entries of the active table are never deleted, and user space leaves it alone.
-    if let Some(count) = counts
-        .get_ptr_mut(&key)
-        .and_then(|count| unsafe { count.as_mut() })
-        && count.names.text != 0
-    {
-        let trusted = count.trust == Trust::Lasting as u32 && count.calls % CHECK_INTERVAL != 0;
-        if trusted || names::are_current(&key, &count.names) {
-            maps::add(&raw mut count.calls, 1);
-            if count.trust == Trust::New as u32 && count.calls >= LASTING_CALLS {
-                count.trust = Trust::Lasting as u32;
-            }
-            return Ok(());
-        }
-        count.trust = Trust::Replaced as u32;
-        key.generation = names::identify(&key)
-            .ok_or(Loss::UnreadableName)?
-            .check
-            .text;
+    /// Makes sure that it is what the probe takes it for. Asked once, before the names are kept.
+    fn verify(&self) -> Result<(), Loss> {
+        Ok(())
     }
-    count_new(counts, &key, site)
 }
 
-/// Counts a hit of a function that has no names in this interval yet.
+/// Counts an entry.
+#[inline(always)]
+pub fn count<S: Subject>(key: &FrameKey, subject: &S, site: u32) -> Result<(), Loss> {
+    let slots = ACTIVE.get(0).ok_or(Loss::TableFull)?;
+    if let Some(slot) = slot_mut(slots, key.slot())
+        && slot.first == key.first
+        && slot.second == key.second
+        && slot.owner == key.owner()
+        && slot.calls % CHECK_INTERVAL != 0
+    {
+        maps::add(&raw mut slot.calls, 1);
+        return Ok(());
+    }
+    count_in_table(slots, key, subject, site)
+}
+
 #[inline(never)]
-fn count_new(counts: &Counts, key: &FrameKey, site: u32) -> Result<(), Loss> {
+fn count_in_table<S: Subject>(
+    slots: &Slots,
+    key: &FrameKey,
+    subject: &S,
+    site: u32,
+) -> Result<(), Loss> {
+    let index = slot_mut(slots, SLOTS as u32).ok_or(Loss::TableFull)?.calls;
+    let counts = TABLES.get(index as u32).ok_or(Loss::TableFull)?;
+    let Some(count) = count_mut(counts, key).filter(|count| count.names.text != 0) else {
+        let Some(located) = subject.locate()? else {
+            return Ok(());
+        };
+        subject.verify()?;
+        return count_new(slots, counts, key, &located, site);
+    };
+    let trusted = count.trust == Trust::Lasting as u32 && count.slot == 0;
+    if trusted && count.calls % CHECK_INTERVAL != 0 {
+        maps::add(&raw mut count.calls, 1);
+        return Ok(());
+    }
+    let Some(located) = subject.locate()? else {
+        return Ok(());
+    };
+    if located.line == count.line && names::are_current(&located, &count.names) {
+        record(slots, key, count);
+        return Ok(());
+    }
+    replace(slots, count);
+    subject.verify()?;
+    let names = names::identify(&located).map_err(|_| Loss::UnreadableName)?;
+    let by_name = FrameKey {
+        first: names.text,
+        second: BY_NAME,
+        pid: key.pid,
+        line: located.line,
+    };
+    count_new(slots, counts, &by_name, &located, site)
+}
+
+/// Counts an entry of a function whose names are those of its place in the table.
+#[inline(always)]
+fn record(slots: &Slots, key: &FrameKey, count: &mut FrameCount) {
+    if let Some(number) = count.slot.checked_sub(1)
+        && let Some(slot) = slot_mut(slots, number)
+    {
+        maps::add(&raw mut slot.calls, 1);
+        return;
+    }
+    maps::add(&raw mut count.calls, 1);
+    if count.trust == Trust::New as u32 && count.calls >= LASTING_CALLS {
+        trust(slots, key, count);
+    }
+}
+
+/// Takes a function to last, and gives it its slot if that is free.
+#[inline(always)]
+fn trust(slots: &Slots, key: &FrameKey, count: &mut FrameCount) {
+    count.trust = Trust::Lasting as u32;
+    let number = key.slot();
+    if key.second == BY_NAME {
+        return;
+    }
+    if let Some(slot) = slot_mut(slots, number)
+        && maps::claim(&raw mut slot.first, key.first)
+    {
+        slot.second = key.second;
+        slot.owner = key.owner();
+        count.slot = number + 1;
+    }
+}
+
+/// Trusts a function no more: from here on each of its entries is looked at.
+#[inline(always)]
+fn replace(slots: &Slots, count: &mut FrameCount) {
+    count.trust = Trust::Replaced as u32;
+    if let Some(number) = count.slot.checked_sub(1)
+        && let Some(slot) = slot_mut(slots, number)
+    {
+        slot.second = CLOSED;
+    }
+}
+
+/// Counts an entry of a function that has no names in this interval yet.
+#[inline(never)]
+fn count_new(
+    slots: &Slots,
+    counts: &Counts,
+    key: &FrameKey,
+    located: &Located,
+    site: u32,
+) -> Result<(), Loss> {
     if counts.get_ptr(key).is_none() {
         let new = FrameCount {
+            line: located.line,
             site,
             ..FrameCount::default()
         };
@@ -68,46 +147,47 @@ fn count_new(counts: &Counts, key: &FrameKey, site: u32) -> Result<(), Loss> {
         let _ = counts.insert(key, &new, u64::from(BPF_NOEXIST));
         remember_process(key.pid, site);
     }
-    // SAFETY: as above.
-    let count = counts
-        .get_ptr_mut(key)
-        .and_then(|count| unsafe { count.as_mut() })
-        .ok_or(Loss::TableFull)?;
+    let count = count_mut(counts, key).ok_or(Loss::TableFull)?;
     maps::add(&raw mut count.calls, 1);
     if count.names.text == 0 {
-        name(key, count);
+        name(slots, key, located, count);
     }
     Ok(())
 }
 
 /// Finds the names of a function, and leaves it without when they cannot be read: user space then
-/// knows how many calls had no name.
+/// knows how many calls had no name, and which address to look at.
 #[inline(never)]
-fn name(key: &FrameKey, count: &mut FrameCount) {
-    // SAFETY: at worst the entry is reused for another function meanwhile, whose names then do not
-    // lie at this key's addresses.
+fn name(slots: &Slots, key: &FrameKey, located: &Located, count: &mut FrameCount) {
+    // SAFETY: at worst the entry is reused for another function meanwhile, whose names then are
+    // not those that were located.
     if let Some(known) = KNOWN
         .get_ptr_mut(key)
         .and_then(|known| unsafe { known.as_mut() })
-        && names::are_current(key, &known.names)
+        && known.line == located.line
+        && names::are_current(located, &known.names)
         && names::are_kept(&known.names)
     {
         known.intervals += 1;
         count.names = known.names;
         if known.intervals >= LASTING_INTERVALS {
-            count.trust = Trust::Lasting as u32;
+            trust(slots, key, count);
         }
         return;
     }
-    if let Some(found) = names::identify(key)
-        && names::keep(key, &found)
-    {
-        count.names = found.check;
-        let known = KnownFrame {
-            names: found.check,
-            intervals: 1,
-        };
-        let _ = KNOWN.insert(key, &known, 0);
+    match names::identify(located) {
+        Ok(names) => {
+            if names::keep(located, &names) {
+                count.names = names;
+                let known = KnownFrame {
+                    names,
+                    line: located.line,
+                    intervals: 1,
+                };
+                let _ = KNOWN.insert(key, &known, 0);
+            }
+        }
+        Err(address) => count.names.quick = address,
     }
 }
 
@@ -125,4 +205,21 @@ fn remember_process(pid: u32, site: u32) {
         },
         0,
     );
+}
+
+#[inline(always)]
+fn slot_mut<'a>(slots: &'a Slots, number: u32) -> Option<&'a mut Slot> {
+    // SAFETY: slots are never deleted, and user space leaves the active ones alone. Other CPUs write
+    // to them too: see `Slot`.
+    slots
+        .get_ptr_mut(number)
+        .and_then(|slot| unsafe { slot.as_mut() })
+}
+
+#[inline(always)]
+fn count_mut<'a>(counts: &'a Counts, key: &FrameKey) -> Option<&'a mut FrameCount> {
+    // SAFETY: entries of the active table are never deleted, and user space leaves it alone.
+    counts
+        .get_ptr_mut(key)
+        .and_then(|count| unsafe { count.as_mut() })
 }

@@ -1,36 +1,70 @@
-//! pytop's eBPF programs.
+//! pytop's eBPF programs, one for each way to count the entries of frames.
 //!
-//! `function_entry` runs at each hit of a `function__entry` marker and counts it. What a hit costs
-//! is what the traced program pays, and reading that program's memory is the dearest part: each of
-//! the two reads that see whether a function's names are still the same costs as much as all the
-//! rest together. So there are three paths:
-//!
-//! ```text
-//! a function that has lasted          arguments from registers, one look-up, one atomic addition
-//! a function that may be new          the same, and its names are checked: see `Trust`
-//! its first call in the interval      its names are found, and kept if nobody has kept them yet
-//! ```
+//! What a hit costs is what the traced program pays, and reading that program's memory is the
+//! dearest part: each read costs as much as all the rest together. So the programs make a key of
+//! what registers hold, and read memory only where the key is new: see `counting`.
 #![no_std]
 #![no_main]
 #![allow(
     internal_features,
     reason = "the BPF target has no atomics in core::sync::atomic"
 )]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 
 mod argument;
+mod code;
 mod counting;
 mod maps;
+mod marker;
 mod names;
 
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
+use pytop_common::count::{Loss, Problem};
 
-/// Counts one entry of a Python frame.
+/// Counts an entry of a frame at a `function__entry` marker.
 #[uprobe]
 fn function_entry(context: ProbeContext) -> u32 {
-    if let Err(loss) = counting::count_marker(&context) {
+    let pid = pid();
+    finish(pid, marker::count(&context, pid))
+}
+
+/// Counts an entry of a frame at the frame evaluation function, CPython 3.6 to 3.10.
+#[uprobe]
+fn evaluation(context: ProbeContext) -> u32 {
+    let pid = pid();
+    finish(pid, code::count_evaluation(&context, pid))
+}
+
+/// Counts an entry of a frame at the handler of a RESUME bytecode, CPython 3.11 and later.
+#[uprobe]
+fn resume(context: ProbeContext) -> u32 {
+    let pid = pid();
+    finish(pid, code::count_resume(&context, pid))
+}
+
+/// Notes that a process runs what a just-in-time compiler made, which enters frames uncounted.
+#[uprobe]
+fn compiled(_context: ProbeContext) -> u32 {
+    maps::add_problem(pid(), Problem::Compiled);
+    0
+}
+
+/// The process, as user space numbers them.
+#[inline(always)]
+fn pid() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// Counts a hit that could not be put into a row under its reason.
+#[inline(always)]
+fn finish(pid: u32, result: Result<(), Loss>) -> u32 {
+    if let Err(loss) = result {
         maps::add_loss(loss);
+        if loss as u32 == Loss::Implausible as u32 {
+            maps::add_problem(pid, Problem::Implausible);
+        }
     }
     0
 }

@@ -1,28 +1,45 @@
 //! The maps.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 
 use aya_ebpf::Global;
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap};
 use aya_ebpf::macros::btf_map;
-use pytop_common::count::{FrameCount, FrameKey, FrameText, KnownFrame, Loss, ProcessName};
+use pytop_common::code::CodeSpec;
+use pytop_common::count::{
+    FrameCount, FrameKey, FrameText, KnownFrame, Loss, Problem, ProblemKey, ProcessName, SLOTS,
+    Slot,
+};
 use pytop_common::marker::MarkerSpec;
 
-/// Where calls are counted. User space makes two of them, of the size that it wants, and exchanges
-/// them at the end of each interval; the size here is only that of the verifier's pattern.
+/// Where a function that has lasted is counted. The last entry is no slot: its `calls` is the index
+/// in [`TABLES`] of the table that belongs to these slots.
+pub type Slots = Array<Slot, { SLOTS + 1 }, { BPF_F_MMAPABLE as usize }>;
+
+/// Where all others are counted. User space makes the tables, of the size that it wants; the size
+/// here is only that of the verifier's pattern.
 pub type Counts = HashMap<FrameKey, FrameCount, 1>;
 
-/// The table of counts of the current interval, at index 0.
+/// The slots of the current interval, at index 0.
 ///
-/// The kernel waits for running programs when user space replaces it (`maybe_wait_bpf_programs`,
-/// kernel/bpf/syscall.c), so the table that comes out is complete and changes no more.
+/// User space exchanges them, and with them the table, at the end of each interval. The kernel then
+/// waits for running programs (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c), so the slots and
+/// the table that come out are complete and change no more.
 #[btf_map]
-pub static ACTIVE: ArrayOfMaps<Counts, 1> = ArrayOfMaps::new();
+pub static ACTIVE: ArrayOfMaps<Slots, 1> = ArrayOfMaps::new();
 
-/// The arguments of the marker at each probe, by attach cookie.
+/// The two tables, which take turns.
 #[btf_map]
-pub static SITES: Array<MarkerSpec, 4096> = Array::new();
+pub static TABLES: ArrayOfMaps<Counts, 2> = ArrayOfMaps::new();
+
+/// The arguments of the marker at each probe of one, by attach cookie.
+#[btf_map]
+pub static MARKERS: Array<MarkerSpec, 4096> = Array::new();
+
+/// What is where at each probe without a marker, by attach cookie.
+#[btf_map]
+pub static CODES: Array<CodeSpec, 4096> = Array::new();
 
 /// Functions seen in this interval or an earlier one. An entry that the kernel drops for want of
 /// room costs no more than reading the names again.
@@ -42,6 +59,11 @@ pub static EMPTY_TEXT: Array<FrameText, 1> = Array::new();
 pub static PROCESSES: HashMap<u32, ProcessName, 32_768, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
+/// What makes the counts of a process incomplete, and how often it was seen.
+#[btf_map]
+pub static PROBLEMS: HashMap<ProblemKey, u64, 4096, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
 /// Hits without a row since the start, by [`Loss`].
 #[btf_map]
 pub static LOSSES: Array<u64, { Loss::COUNT as usize }> = Array::new();
@@ -59,10 +81,34 @@ pub fn add_loss(loss: Loss) {
     }
 }
 
+/// Notes what makes the counts of a process incomplete.
+#[inline(never)]
+pub fn add_problem(pid: u32, problem: Problem) {
+    let key = ProblemKey {
+        pid,
+        problem: problem as u32,
+    };
+    if let Some(counter) = PROBLEMS.get_ptr_mut(&key) {
+        add(counter, 1);
+    } else {
+        // A full table has thousands of incomplete processes already.
+        let _ = PROBLEMS.insert(&key, &1, 0);
+    }
+}
+
 /// Adds to a counter in a map that other CPUs may be adding to.
 #[inline(always)]
 pub fn add(counter: *mut u64, value: u64) {
     // SAFETY: the pointer comes from a map lookup and is aligned; the kernel keeps it valid while
     // the program runs.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
+}
+
+/// Puts `value` into a word of a map if nobody has put anything there. `false` when somebody has.
+#[inline(always)]
+pub fn claim(word: *mut u64, value: u64) -> bool {
+    const ORDER: AtomicOrdering = AtomicOrdering::SeqCst;
+    // SAFETY: as above.
+    let (before, _) = unsafe { atomic_cxchg::<u64, { ORDER }, { ORDER }>(word, 0, value) };
+    before == 0
 }

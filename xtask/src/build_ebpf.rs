@@ -98,6 +98,8 @@ fn rustflags(toolchain: &Toolchain, manifest: &Path) -> Result<String> {
         // BTF is made from debug information.
         "-Cdebuginfo=2".into(),
         "-Clink-arg=--btf".into(),
+        // Compare-and-exchange, and 32-bit arithmetic: Linux 5.12 and later.
+        "-Ctarget-cpu=v3".into(),
         // aya-ebpf otherwise takes the architecture of the machine that builds. The programs read
         // registers by offsets that user space gives them, so one object serves all.
         "--cfg=bpf_target_arch=\"x86_64\"".into(),

@@ -1,22 +1,26 @@
 //! Draining the counts.
 //!
-//! Calls are counted in one of two tables. At the end of an interval the other one, empty, takes
-//! its place, and the kernel waits until no program uses the old one any more (`synchronize_rcu`
-//! by way of `maybe_wait_bpf_programs`, kernel/bpf/syscall.c). From then on the old table stands
-//! still: it can be read and emptied at leisure, and no call is lost, torn or counted twice.
+//! Calls are counted in one of two tables, and those of functions that have shown to last in the
+//! slots that lie before it. At the end of an interval the other slots, empty, take the place of
+//! these, and with them the other table. The kernel waits until no program uses the old ones any
+//! more (`synchronize_rcu` by way of `maybe_wait_bpf_programs`, kernel/bpf/syscall.c). From then on
+//! they stand still: they can be read and emptied at leisure, and no call is lost, torn or counted
+//! twice.
 
-use std::io::IoSliceMut;
+use std::io::{self, IoSliceMut};
 use std::os::fd::AsFd as _;
 use std::time::{Instant, SystemTime};
 
 use aya::Ebpf;
 use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError};
-use aya_obj::generated::bpf_map_type;
+use aya::sys::SyscallError;
+use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
-use pytop_common::count::{FrameCount, FrameKey, Loss, ProcessName};
+use pytop_common::count::{FrameCount, FrameKey, Loss, Problem, ProblemKey, ProcessName, Slot};
 
 use super::kernel::{SiteId, take_map};
+use super::slots::{ENTRIES, SlotMemory};
 use super::syscall;
 use super::texts::{Names, Texts};
 use crate::model::Text;
@@ -37,6 +41,17 @@ pub struct Drained {
     pub processes: Vec<(u32, Seen)>,
     /// Hits that are in no frame.
     pub losses: Losses,
+    /// Processes whose counts are incomplete, and what was seen there.
+    pub incomplete: Vec<(u32, Incomplete)>,
+}
+
+/// What makes the counts of a process incomplete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incomplete {
+    /// Hits at which there was not what has to be there.
+    Implausible,
+    /// A just-in-time compiler ran, which enters frames uncounted.
+    Compiled,
 }
 
 /// The calls of one function.
@@ -72,17 +87,29 @@ pub struct Losses {
     pub unreadable_name: u64,
     /// The probe was unknown. It never should be.
     pub unknown_site: u64,
+    /// There was not what has to be at the probe.
+    pub implausible: u64,
 }
 
 /// The maps in which calls are counted.
 pub(super) struct Counts {
     active: ArrayOfMaps<MapData>,
-    tables: [MapData; 2],
+    /// The kernel's list of the tables, which keeps them.
+    _tables: ArrayOfMaps<MapData>,
+    halves: [Half; 2],
     current: usize,
     texts: Texts,
     processes: HashMap<MapData, u32, ProcessName>,
     losses: Array<MapData, u64>,
     losses_before: [u64; Loss::COUNT as usize],
+    problems: HashMap<MapData, ProblemKey, u64>,
+}
+
+/// What calls are counted in, in every other interval.
+struct Half {
+    slots: MapData,
+    memory: SlotMemory,
+    table: MapData,
 }
 
 impl Counts {
@@ -96,64 +123,73 @@ impl Counts {
         let texts = Texts::new(HashMap::try_from(take("TEXTS")?)?);
         let processes = HashMap::try_from(take("PROCESSES")?)?;
         let losses = Array::try_from(take("LOSSES")?)?;
-        let tables = [new_table(table_size)?, new_table(table_size)?];
-        active.set(0, &tables[0], 0)?;
+        let problems = HashMap::try_from(take("PROBLEMS")?)?;
+        let mut tables = ArrayOfMaps::try_from(take("TABLES")?)?;
+        let halves = [new_half(0, table_size)?, new_half(1, table_size)?];
+        for (index, half) in (0..).zip(&halves) {
+            tables.set(index, &half.table, 0)?;
+        }
+        let [first, _] = &halves;
+        active.set(0, &first.slots, 0)?;
         Ok(Self {
             active,
-            tables,
+            _tables: tables,
+            halves,
             current: 0,
             texts,
             processes,
             losses,
             losses_before: [0; Loss::COUNT as usize],
+            problems,
         })
     }
 
     pub(super) fn drain(&mut self) -> Result<Drained, MapError> {
-        let full = self.current;
-        self.current = 1 - full;
-        self.active.set(0, &self.tables[self.current], 0)?;
+        self.current = 1 - self.current;
+        let [first, second] = &mut self.halves;
+        let (full, empty) = if self.current == 0 {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        self.active.set(0, &empty.slots, 0)?;
         let at = Instant::now();
         let time = SystemTime::now();
-        let mut losses = self.new_losses()?;
+        let mut losses = new_losses(&self.losses, &mut self.losses_before)?;
 
         let mut frames = Vec::new();
         let mut pids: Vec<u32> = Vec::new();
         let texts = &mut self.texts;
         texts.begin_interval();
-        let table = self.tables[full].fd();
+        let memory = &mut full.memory;
         syscall::take_all(
-            table.as_fd(),
+            full.table.fd().as_fd(),
             BATCH,
             |keys: &[FrameKey], counts: &[FrameCount]| {
                 for (key, count) in keys.iter().zip(counts) {
                     if pids.last() != Some(&key.pid) {
                         pids.push(key.pid);
                     }
+                    let calls =
+                        count.calls + count.slot.checked_sub(1).map_or(0, |n| memory.take(n));
                     if count.names.text == 0 {
-                        losses.unreadable_name += count.calls;
-                        bring_into_memory(key);
+                        losses.unreadable_name += calls;
+                        bring_into_memory(key.pid, count.names.quick);
                     } else if let Some(names) = texts.get(count.names.text) {
-                        let (pid, line, calls) = (key.pid, key.line, count.calls);
                         frames.push(Frame {
-                            pid,
-                            line,
+                            pid: key.pid,
+                            line: count.line,
                             text: count.names.text,
                             names,
                             calls,
                         });
                     } else {
-                        losses.unreadable_name += count.calls;
+                        losses.unreadable_name += calls;
                     }
                 }
             },
         )
-        .map_err(|io_error| {
-            MapError::SyscallError(aya::sys::SyscallError {
-                call: "bpf_map_lookup_and_delete_batch",
-                io_error,
-            })
-        })?;
+        .map_err(batch_error)?;
         texts.end_interval();
 
         pids.sort_unstable();
@@ -162,13 +198,35 @@ impl Counts {
             .into_iter()
             .filter_map(|pid| Some((pid, self.seen(pid)?)))
             .collect();
+        let incomplete = self.incomplete()?;
         Ok(Drained {
             at,
             time,
             frames,
             processes,
             losses,
+            incomplete,
         })
+    }
+
+    /// What the kernel side has noticed of processes since the last time.
+    fn incomplete(&mut self) -> Result<Vec<(u32, Incomplete)>, MapError> {
+        let noticed = self.problems.keys().collect::<Result<Vec<_>, _>>()?;
+        for key in &noticed {
+            // Not there is as good as removed.
+            let _ = self.problems.remove(key);
+        }
+        let what = |problem| {
+            if problem == Problem::Compiled as u32 {
+                Incomplete::Compiled
+            } else {
+                Incomplete::Implausible
+            }
+        };
+        Ok(noticed
+            .into_iter()
+            .map(|key| (key.pid, what(key.problem)))
+            .collect())
     }
 
     pub(super) fn forget_processes(&mut self, pids: impl IntoIterator<Item = u32>) {
@@ -191,56 +249,87 @@ impl Counts {
             site: SiteId(u16::try_from(name.site).ok()?),
         })
     }
+}
 
-    /// The kernel's counters only grow; an interval has what was added since the one before.
-    fn new_losses(&mut self) -> Result<Losses, MapError> {
-        let mut new = [0; Loss::COUNT as usize];
-        for (index, before) in (0_u32..).zip(&mut self.losses_before) {
-            let now = self.losses.get(&index, 0)?;
-            if let Some(new) = new.get_mut(index as usize) {
-                *new = now.saturating_sub(*before);
-            }
-            *before = now;
+/// The kernel's counters only grow; an interval has what was added since the one before.
+fn new_losses(
+    counters: &Array<MapData, u64>,
+    before: &mut [u64; Loss::COUNT as usize],
+) -> Result<Losses, MapError> {
+    let mut new = [0; Loss::COUNT as usize];
+    for (index, before) in (0_u32..).zip(before) {
+        let now = counters.get(&index, 0)?;
+        if let Some(new) = new.get_mut(index as usize) {
+            *new = now.saturating_sub(*before);
         }
-        let of = |loss: Loss| new.get(loss as usize).copied().unwrap_or(0);
-        Ok(Losses {
-            table_full: of(Loss::TableFull),
-            unreadable_name: of(Loss::UnreadableName),
-            unknown_site: of(Loss::UnknownSite),
-        })
+        *before = now;
     }
+    let of = |loss: Loss| new.get(loss as usize).copied().unwrap_or(0);
+    Ok(Losses {
+        table_full: of(Loss::TableFull),
+        unreadable_name: of(Loss::UnreadableName),
+        unknown_site: of(Loss::UnknownSite),
+        implausible: of(Loss::Implausible),
+    })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "32 bytes")]
-const KEY_SIZE: u32 = size_of::<FrameKey>() as u32;
-#[expect(clippy::cast_possible_truncation, reason = "48 bytes")]
-const VALUE_SIZE: u32 = size_of::<FrameCount>() as u32;
+fn batch_error(io_error: io::Error) -> MapError {
+    MapError::SyscallError(SyscallError {
+        call: "bpf_map_lookup_and_delete_batch",
+        io_error,
+    })
+}
 
-fn new_table(size: u32) -> Result<MapData, MapError> {
-    let definition = aya_obj::Map::new_from_params(
-        bpf_map_type::BPF_MAP_TYPE_HASH as u32,
-        KEY_SIZE,
-        VALUE_SIZE,
-        size,
+fn new_half(index: u32, table_size: u32) -> Result<Half, MapError> {
+    let slots = new_map::<u32, Slot>(
+        "pytop_slots",
+        bpf_map_type::BPF_MAP_TYPE_ARRAY,
+        ENTRIES.try_into().unwrap_or(u32::MAX),
+        BPF_F_MMAPABLE,
+    )?;
+    let table = new_map::<FrameKey, FrameCount>(
+        "pytop_counts",
+        bpf_map_type::BPF_MAP_TYPE_HASH,
+        table_size,
         0,
-    );
-    MapData::create(definition, "pytop_counts", None)
+    )?;
+    let memory = SlotMemory::map(slots.fd(), index).map_err(|io_error| {
+        MapError::SyscallError(SyscallError {
+            call: "mmap",
+            io_error,
+        })
+    })?;
+    Ok(Half {
+        slots,
+        memory,
+        table,
+    })
 }
 
-/// Touches names that lie in pages which are not in memory, so that the kernel's program, which
-/// cannot wait for a page, finds them there at the next hit.
-fn bring_into_memory(key: &FrameKey) {
-    for address in [key.filename, key.function] {
-        let Ok(base) = usize::try_from(address) else {
-            continue;
-        };
-        let mut byte = [0_u8];
-        let remote = [RemoteIoVec { base, len: 1 }];
-        // The process may have ended, and the address may be none: both are no matter here.
-        let _ = process_vm_readv(
-            Pid::from_raw(key.pid.cast_signed()),
-            &mut [IoSliceMut::new(&mut byte)],
-            &remote,
-        );
-    }
+fn new_map<K, V>(
+    name: &str,
+    kind: bpf_map_type,
+    entries: u32,
+    flags: u32,
+) -> Result<MapData, MapError> {
+    let size = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+    let (key, value) = (size(size_of::<K>()), size(size_of::<V>()));
+    let definition = aya_obj::Map::new_from_params(kind as u32, key, value, entries, flags);
+    MapData::create(definition, name, None)
+}
+
+/// Touches a name that lies in a page which is not in memory, so that the kernel's program, which
+/// cannot wait for a page, finds it there at the next hit.
+fn bring_into_memory(pid: u32, address: u64) {
+    let Ok(base) = usize::try_from(address) else {
+        return;
+    };
+    let mut byte = [0_u8];
+    let remote = [RemoteIoVec { base, len: 1 }];
+    // The process may have ended, and the address may be none: both are no matter here.
+    let _ = process_vm_readv(
+        Pid::from_raw(pid.cast_signed()),
+        &mut [IoSliceMut::new(&mut byte)],
+        &remote,
+    );
 }

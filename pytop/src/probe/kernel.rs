@@ -7,6 +7,7 @@ use std::os::fd::AsFd as _;
 use aya::maps::{Array, MapData, MapError};
 use aya::programs::{ProgramError, UProbe};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use pytop_common::code::CodeSpec;
 use pytop_common::marker::MarkerSpec;
 use thiserror::Error;
 
@@ -26,14 +27,31 @@ const UPROBE_TYPE: &str = "/sys/bus/event_source/devices/uprobe/type";
 pub enum Program {
     /// Counts entries at a `function__entry` marker.
     FunctionEntry,
+    /// Counts entries at the frame evaluation function.
+    Evaluation,
+    /// Counts entries at the handler of a RESUME bytecode.
+    Resume,
+    /// Notes that code made by a just-in-time compiler runs.
+    Compiled,
     /// Does nothing: for measuring what the probe itself costs.
     Empty,
 }
 
 impl Program {
+    const ALL: [Self; 5] = [
+        Self::FunctionEntry,
+        Self::Evaluation,
+        Self::Resume,
+        Self::Compiled,
+        Self::Empty,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::FunctionEntry => "function_entry",
+            Self::Evaluation => "evaluation",
+            Self::Resume => "resume",
+            Self::Compiled => "compiled",
             Self::Empty => "empty",
         }
     }
@@ -47,7 +65,8 @@ pub struct SiteId(pub u16);
 pub struct Kernel {
     ebpf: Ebpf,
     pmu_type: u32,
-    sites: Array<MapData, MarkerSpec>,
+    markers: Array<MapData, MarkerSpec>,
+    codes: Array<MapData, CodeSpec>,
     next_site: u16,
     counts: Counts,
 }
@@ -107,30 +126,40 @@ impl Kernel {
         };
         let mut ebpf = load(VerifierLogLevel::DISABLE).map_err(|error| explain(&error))?;
         require_lossless_uprobes(&mut ebpf)?;
-        for program in [Program::FunctionEntry, Program::Empty] {
+        for program in Program::ALL {
             uprobe(&mut ebpf, program.name())?
                 .load()
                 .map_err(|error| explain_program(&error))?;
         }
-        let sites = Array::try_from(take_map(&mut ebpf, "SITES")?).map_err(failed)?;
+        let markers = Array::try_from(take_map(&mut ebpf, "MARKERS")?).map_err(failed)?;
+        let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
         let counts = Counts::new(&mut ebpf, table_size).map_err(|error| explain_map(&error))?;
         Ok(Self {
             ebpf,
             pmu_type,
-            sites,
+            markers,
+            codes,
             next_site: 0,
             counts,
         })
     }
 
     /// Makes a marker's arguments known to the kernel.
-    pub fn add_site(&mut self, spec: MarkerSpec) -> Result<SiteId, LoadError> {
+    pub fn add_marker(&mut self, spec: MarkerSpec) -> Result<SiteId, LoadError> {
         let site = self.next_site;
-        self.sites
+        self.markers
             .set(u32::from(site), spec, 0)
-            .map_err(|error| LoadError::Failed {
-                reason: format!("no room for the arguments of one more marker: {error}"),
-            })?;
+            .map_err(|error| no_room(&error))?;
+        self.next_site = site.saturating_add(1);
+        Ok(SiteId(site))
+    }
+
+    /// Makes known to the kernel what is where at a probe without a marker.
+    pub fn add_code(&mut self, spec: CodeSpec) -> Result<SiteId, LoadError> {
+        let site = self.next_site;
+        self.codes
+            .set(u32::from(site), spec, 0)
+            .map_err(|error| no_room(&error))?;
         self.next_site = site.saturating_add(1);
         Ok(SiteId(site))
     }
@@ -165,6 +194,12 @@ impl Kernel {
     /// Forgets what the kernel knows of processes that have ended.
     pub fn forget_processes(&mut self, pids: impl IntoIterator<Item = u32>) {
         self.counts.forget_processes(pids);
+    }
+}
+
+fn no_room(error: &MapError) -> LoadError {
+    LoadError::Failed {
+        reason: format!("no room for the description of one more probe: {error}"),
     }
 }
 

@@ -8,11 +8,12 @@ mod kernel;
 pub mod launch;
 mod process_end;
 pub mod sideband;
+mod slots;
 mod syscall;
 mod texts;
 mod uprobe;
 
-pub use counts::{Drained, Frame, Losses, Seen};
+pub use counts::{Drained, Frame, Incomplete, Losses, Seen};
 pub use kernel::{Kernel, LoadError, Program, SiteId};
 pub use process_end::ProcessEnd;
 pub use texts::Names;

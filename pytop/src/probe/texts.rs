@@ -6,10 +6,11 @@
 //! while longer: a program that found a name in the table just before it was taken out still
 //! counts under its hash.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use aya::maps::{HashMap as BpfHashMap, MapData};
-use pytop_common::count::FrameText;
+use pytop_common::count::{Encoding, FrameText};
 
 use crate::model::Text;
 
@@ -103,43 +104,113 @@ impl Texts {
 }
 
 fn names(text: &FrameText) -> Names {
-    let filename = string(&text.filename, text.filename_length, text.filename_size);
-    let function = string(&text.function, text.function_length, text.function_size);
-    Names { filename, function }
+    let [filename, function] = text.encodings;
+    Names {
+        filename: name(
+            &text.filename,
+            text.filename_length,
+            text.filename_cut,
+            filename,
+        ),
+        function: name(
+            &text.function,
+            text.function_length,
+            text.function_cut,
+            function,
+        ),
+    }
 }
 
-/// The bytes that were read, and a mark where the string went on.
-fn string(bytes: &[u8], length: u16, size: u16) -> Text {
+/// The name that was read, and a mark where it went on.
+fn name(bytes: &[u8], length: u16, cut: u8, encoding: u8) -> Text {
     let read = bytes.get(..usize::from(length)).unwrap_or(bytes);
-    if size <= length {
-        return Text::from(read);
+    let mut name = decode(read, encoding);
+    if cut != 0 {
+        // The cut may have split a character; half of one is worth nothing.
+        if let Err(error) = str::from_utf8(&name)
+            && error.error_len().is_none()
+        {
+            name.to_mut().truncate(error.valid_up_to());
+        }
+        name.to_mut().extend_from_slice("…".as_bytes());
     }
-    // The cut may have split a character; half of one is worth nothing.
-    let whole = match str::from_utf8(read) {
-        Err(error) if error.error_len().is_none() => error.valid_up_to(),
-        _ => read.len(),
-    };
-    let mut cut = read.get(..whole).unwrap_or(read).to_vec();
-    cut.extend_from_slice("…".as_bytes());
-    Text::from(cut.as_slice())
+    Text::from(&*name)
+}
+
+/// The bytes as UTF-8, as CPython writes it to files.
+fn decode(bytes: &[u8], encoding: u8) -> Cow<'_, [u8]> {
+    let mut name = Vec::with_capacity(bytes.len() * 2);
+    if encoding == Encoding::Latin1 as u8 {
+        for byte in bytes {
+            push(&mut name, u32::from(*byte));
+        }
+    } else if encoding == Encoding::Ucs2 as u8 {
+        for unit in bytes.as_chunks().0 {
+            push(&mut name, u32::from(u16::from_ne_bytes(*unit)));
+        }
+    } else if encoding == Encoding::Ucs4 as u8 {
+        for unit in bytes.as_chunks().0 {
+            push(&mut name, u32::from_ne_bytes(*unit));
+        }
+    } else {
+        return Cow::Borrowed(bytes);
+    }
+    Cow::Owned(name)
+}
+
+/// Appends a character. One that stands for a byte that was no UTF-8 becomes that byte again
+/// (`surrogateescape`, PEP 383).
+fn push(name: &mut Vec<u8>, character: u32) {
+    if let 0xdc80..=0xdcff = character {
+        name.push((character & 0xff) as u8);
+    } else {
+        let character = char::from_u32(character).unwrap_or(char::REPLACEMENT_CHARACTER);
+        name.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn shown(bytes: &[u8], cut: u8, encoding: Encoding) -> String {
+        let length = u16::try_from(bytes.len()).unwrap();
+        name(bytes, length, cut, encoding as u8)
+            .visible()
+            .to_string()
+    }
+
     #[test]
     fn a_cut_name_says_so_and_keeps_whole_characters() {
-        for (bytes, size, shown) in [
-            ("main".as_bytes(), 4, "main"),
-            (b"main", 5, "main…"),
-            ("naïve".as_bytes(), 9, "naïve…"),
-            (b"na\xc3", 9, "na…"),
-            (b"na\xff", 9, "na\\xff…"),
+        for (bytes, cut, expected) in [
+            ("main".as_bytes(), 0, "main"),
+            (b"main", 1, "main…"),
+            ("naïve".as_bytes(), 1, "naïve…"),
+            (b"na\xc3", 1, "na…"),
+            (b"na\xff", 1, "na\\xff…"),
             (b"", 0, ""),
         ] {
-            let length = u16::try_from(bytes.len()).unwrap();
-            assert_eq!(string(bytes, length, size).visible(), shown);
+            assert_eq!(shown(bytes, cut, Encoding::Utf8), expected);
         }
+    }
+
+    #[test]
+    fn names_of_every_width_become_utf8() {
+        let units =
+            |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_ne_bytes).collect() };
+        let characters = |text: &str| -> Vec<u8> {
+            text.chars()
+                .flat_map(|character| u32::from(character).to_ne_bytes())
+                .collect()
+        };
+        assert_eq!(shown(b"na\xefve", 0, Encoding::Latin1), "naïve");
+        assert_eq!(shown(&units("名前"), 0, Encoding::Ucs2), "名前");
+        assert_eq!(shown(&units("名前"), 1, Encoding::Ucs2), "名前…");
+        assert_eq!(shown(&characters("f🎈"), 0, Encoding::Ucs4), "f🎈");
+        // Half a character at the end, a byte that was no UTF-8, and no character at all.
+        assert_eq!(shown(&units("名前")[..3], 1, Encoding::Ucs2), "名…");
+        assert_eq!(shown(&[0xff, 0xdc], 0, Encoding::Ucs2), "\\xff");
+        assert_eq!(shown(&[0, 0xd8], 0, Encoding::Ucs2), "\u{fffd}");
+        assert_eq!(shown(&[0xff; 4], 0, Encoding::Ucs4), "\u{fffd}");
     }
 }

@@ -107,7 +107,7 @@ impl Attachments {
         for marker in file.interpreter.entry.iter().flatten() {
             sites.push(
                 kernel
-                    .add_site(marker.spec)
+                    .add_marker(marker.spec)
                     .map_err(|error| error.to_string())?,
             );
             self.files.push(Arc::clone(file));

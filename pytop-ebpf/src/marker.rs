@@ -1,0 +1,55 @@
+//! Counting at a `function__entry` marker, which hands over the names and the line.
+
+use aya_ebpf::programs::ProbeContext;
+use pytop_common::count::{Encoding, FrameKey, Loss};
+
+use crate::argument::{self, Copied};
+use crate::counting::{self, Subject};
+use crate::maps::MARKERS;
+use crate::names::{Located, Span, TERMINATED};
+
+struct Marked {
+    filename: u64,
+    function: u64,
+    line: i32,
+}
+
+impl Subject for Marked {
+    #[inline(always)]
+    fn locate(&self) -> Result<Option<Located>, Loss> {
+        let terminated = |address| Span {
+            address,
+            size: TERMINATED,
+            encoding: Encoding::Utf8 as u32,
+        };
+        Ok(Some(Located {
+            filename: terminated(self.filename),
+            function: terminated(self.function),
+            line: self.line,
+        }))
+    }
+}
+
+/// Counts a hit of a marker.
+#[inline(always)]
+pub fn count(context: &ProbeContext, pid: u32) -> Result<(), Loss> {
+    let site = argument::site(context);
+    let spec = MARKERS.get(site).ok_or(Loss::UnknownSite)?;
+    let registers = Copied::of(context);
+    let argument = |argument| registers.fetch(argument).ok_or(Loss::UnreadableName);
+    let marked = Marked {
+        filename: argument(&spec.filename)?,
+        function: argument(&spec.function)?,
+        line: argument(&spec.line)? as i32,
+    };
+    if marked.filename == 0 || marked.function == 0 {
+        return Err(Loss::UnreadableName);
+    }
+    let key = FrameKey {
+        first: marked.filename,
+        second: marked.function,
+        pid,
+        line: marked.line,
+    };
+    counting::count(&key, &marked, site)
+}
