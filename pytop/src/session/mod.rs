@@ -15,11 +15,14 @@
 
 mod attachments;
 mod command;
+mod ending;
 mod environment;
 mod family;
+mod options;
 mod roster;
 mod rows;
 mod scope;
+mod wake;
 
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -27,20 +30,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::{Receiver, Sender};
-use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use self::attachments::Attachments;
 use self::command::Running;
+pub use self::ending::Ending;
+pub use self::options::{Options, Target};
 use self::roster::Roster;
 use self::scope::Members;
-use crate::cli::MethodChoice;
+use self::wake::{Wake, any, every, listen, next_event, ready};
 use crate::cpython::{self, Interpreter};
-use crate::discover::{Attention, Finder, ProcRoot, ProcessEvent, Scan};
+use crate::discover::{Attention, Finder, Found, ProcRoot, ProcessEvent};
 use crate::model::{Snapshot, Uncounted};
 use crate::os_error::describe;
-use crate::probe::launch::{Event, Output};
+use crate::probe::launch::Event;
 use crate::probe::sideband::Sideband;
 use crate::probe::{Kernel, Program};
 use crate::updates::{Command, Update};
@@ -53,63 +57,6 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// How long a command has to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// What to count, and for how long.
-#[derive(Debug)]
-pub struct Options {
-    /// Which processes.
-    pub target: Target,
-    /// The length of an interval.
-    pub interval: Duration,
-    /// End after so many snapshots.
-    pub snapshots: Option<u64>,
-    /// How to count.
-    pub method: MethodChoice,
-    /// Functions that can be counted in one interval.
-    pub table_size: u32,
-    /// Run an empty program at each probe, for measuring.
-    pub count_nothing: bool,
-}
-
-/// Which processes to count.
-#[derive(Debug)]
-pub enum Target {
-    /// Every CPython process.
-    Machine,
-    /// These, and their descendants if asked for.
-    Processes {
-        /// Their pids.
-        pids: Vec<u32>,
-        /// Their descendants too.
-        children: bool,
-    },
-    /// A command to be started, and its descendants if asked for.
-    Command {
-        /// The program and its arguments.
-        words: Vec<std::ffi::OsString>,
-        /// Its descendants too.
-        children: bool,
-        /// Where its output goes.
-        output: Output,
-    },
-}
-
-/// Why a run has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// All snapshots that were asked for have been taken.
-    Complete,
-    /// A signal asked for it.
-    Interrupted,
-    /// A signal that a terminal does not send to the command as well asked for it.
-    Terminated,
-    /// Nobody listens any more.
-    Dismissed,
-    /// All processes that were named have ended.
-    ProcessesEnded,
-    /// The command has ended, so.
-    CommandEnded(ExitStatus),
-}
 
 /// A run.
 pub struct Session {
@@ -126,17 +73,6 @@ pub struct Session {
     notices: Vec<String>,
     announced: bool,
     taken: u64,
-}
-
-/// Why the loop has woken up.
-enum Wake {
-    IntervalEnded,
-    Sweep,
-    Events,
-    Command(Event),
-    Asked(Option<Command>),
-    ProcessesEnded,
-    Signal(Ending),
 }
 
 impl Session {
@@ -165,7 +101,7 @@ impl Session {
     }
 
     /// Loads the programs, finds the processes, and places all probes.
-    fn start(mut options: Options) -> Result<Self> {
+    fn start(options: Options) -> Result<Self> {
         environment::check()?;
         // Processes that start from here on are told by the kernel, those from before are found.
         let sideband = Sideband::open();
@@ -186,44 +122,38 @@ impl Session {
             });
             (loaded, scanned)
         });
-        let mut kernel = kernel?;
+        let kernel = kernel?;
         let program = if options.count_nothing {
             Program::Empty
         } else {
             Program::FunctionEntry
         };
-        let mut attachments = Attachments::new(program, options.method);
-        let mut roster = Roster::default();
-        let members = Members::new(&options.target)?;
-        let mut notices = Vec::new();
-        if let Some(scan) = scanned {
-            let scan = scan.context("cannot list the processes in /proc")?;
-            notices = passed_over(&scan);
-            for found in &scan.processes {
-                roster.take_up(
-                    found,
-                    &mut attachments,
-                    &mut kernel,
-                    members.reach(found.process.id.pid),
-                );
-            }
-        }
-        members.take_up_named(&mut finder, &mut roster, &mut attachments, &mut kernel)?;
-        let running = Running::start(&mut options.target)?;
         let mut session = Self {
             kernel,
             finder,
             sideband: sideband.ok(),
-            attachments,
-            roster,
-            members,
-            running,
+            attachments: Attachments::new(program, options.method),
+            roster: Roster::default(),
+            members: Members::new(&options.target)?,
+            running: None,
             options,
             last: Instant::now(),
-            notices,
+            notices: Vec::new(),
             announced: false,
             taken: 0,
         };
+        if let Some(scan) = scanned {
+            let scan = scan.context("cannot list the processes in /proc")?;
+            session.notices = environment::passed_over(&scan);
+            session.take_up(&scan.processes);
+        }
+        session.members.take_up_named(
+            &mut session.finder,
+            &mut session.roster,
+            &mut session.attachments,
+            &mut session.kernel,
+        )?;
+        session.running = Running::start(&mut session.options.target)?;
         if let Some(running) = &session.running {
             session.members.add_root(running.pid());
         }
@@ -301,7 +231,7 @@ impl Session {
         if matches!(ending, Ending::CommandEnded(_)) && !self.announced {
             let _ = updates.send(Update::Notice(self.nothing_counted())).await;
         }
-        let _ = updates.send(Update::Ended(told(ending))).await;
+        let _ = updates.send(Update::Ended(ending.told())).await;
         Ok(ending)
     }
 
@@ -381,10 +311,17 @@ impl Session {
             self.roster.end(pid);
             return false;
         };
-        let reach = self.members.reach(pid);
-        self.roster
-            .take_up(&found, &mut self.attachments, &mut self.kernel, reach);
+        self.take_up(&[found]);
         true
+    }
+
+    /// Takes up processes, and sees to it that they are counted.
+    fn take_up(&mut self, processes: &[Arc<Found<Interpreter>>]) {
+        for found in processes {
+            let reach = self.members.reach(found.process.id.pid);
+            self.roster
+                .take_up(found, &mut self.attachments, &mut self.kernel, reach);
+        }
     }
 
     fn take_in_events(&mut self) {
@@ -431,11 +368,7 @@ impl Session {
             .iter()
             .map(|found| found.process.id)
             .collect();
-        for found in &scan.processes {
-            let reach = self.members.reach(found.process.id.pid);
-            self.roster
-                .take_up(found, &mut self.attachments, &mut self.kernel, reach);
-        }
+        self.take_up(&scan.processes);
         self.roster.end_all_but(&alive);
         let files: Vec<_> = scan.interpreters.iter().map(|file| file.id).collect();
         self.attachments.release_all_but(&files);
@@ -483,85 +416,5 @@ impl Session {
             " (what it starts is counted with --children)"
         };
         format!("the command ran no CPython: nothing was counted{hint}")
-    }
-}
-
-/// What a look at the whole machine could not see. Nobody has asked for these in particular, but
-/// calls of theirs would be missing without a word.
-fn passed_over(scan: &Scan<Interpreter>) -> Vec<String> {
-    let mut notices = Vec::new();
-    if scan.not_permitted > 0 && !environment::may_look_at_all() {
-        notices.push(format!(
-            "not permitted to look at {} processes, which are not counted; run pytop as root \
-             (sudo pytop), or with the capability CAP_SYS_PTRACE too",
-            scan.not_permitted
-        ));
-    }
-    if let Some(error) = scan.unexamined.first() {
-        let more = match scan.unexamined.len() - 1 {
-            0 => String::new(),
-            more => format!(" (and {more} more files)"),
-        };
-        notices.push(format!(
-            "processes may run CPython uncounted: {error}{more}"
-        ));
-    }
-    notices
-}
-
-/// How a run has ended, in words.
-fn told(ending: Ending) -> String {
-    match ending {
-        Ending::Complete => "all snapshots have been taken".to_owned(),
-        Ending::Interrupted | Ending::Terminated => "interrupted".to_owned(),
-        Ending::Dismissed => String::new(),
-        Ending::ProcessesEnded => "the processes have ended".to_owned(),
-        Ending::CommandEnded(status) => {
-            use std::os::unix::process::ExitStatusExt as _;
-            match (status.code(), status.signal()) {
-                (Some(code), _) => format!("the command has ended with status {code}"),
-                (None, Some(signal)) => format!("the command was ended by signal {signal}"),
-                (None, None) => "the command has ended".to_owned(),
-            }
-        }
-    }
-}
-
-fn every(length: Duration) -> Interval {
-    let mut interval = interval_at(tokio::time::Instant::now() + length, length);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    interval
-}
-
-fn listen(kind: SignalKind) -> Result<Signal> {
-    signal(kind).context("cannot listen for signals")
-}
-
-/// Waits for a signal that ends the run.
-async fn any(signals: &mut [Signal; 3]) -> Ending {
-    let [interrupt, terminate, hangup] = signals;
-    tokio::select! {
-        _ = interrupt.recv() => Ending::Interrupted,
-        _ = terminate.recv() => Ending::Terminated,
-        _ = hangup.recv() => Ending::Terminated,
-    }
-}
-
-async fn next_event(running: &mut Option<Running>) -> Event {
-    match running {
-        Some(running) => running.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn ready(sideband: &mut Option<Sideband>) {
-    if let Some(events) = sideband
-        && events.wait().await.is_err()
-    {
-        // The sweep goes on without it.
-        *sideband = None;
-    }
-    if sideband.is_none() {
-        std::future::pending::<()>().await;
     }
 }

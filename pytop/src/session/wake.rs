@@ -1,0 +1,63 @@
+//! What the session's loop waits for.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use super::command::Running;
+use super::ending::Ending;
+use crate::probe::launch::Event;
+use crate::probe::sideband::Sideband;
+use crate::updates::Command;
+
+/// Why the loop has woken up.
+pub(super) enum Wake {
+    IntervalEnded,
+    Sweep,
+    Events,
+    Command(Event),
+    Asked(Option<Command>),
+    ProcessesEnded,
+    Signal(Ending),
+}
+
+pub(super) fn every(length: Duration) -> Interval {
+    let mut interval = interval_at(Instant::now() + length, length);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    interval
+}
+
+pub(super) fn listen(kind: SignalKind) -> Result<Signal> {
+    signal(kind).context("cannot listen for signals")
+}
+
+/// Waits for a signal that ends the run.
+pub(super) async fn any(signals: &mut [Signal; 3]) -> Ending {
+    let [interrupt, terminate, hangup] = signals;
+    tokio::select! {
+        _ = interrupt.recv() => Ending::Interrupted,
+        _ = terminate.recv() => Ending::Terminated,
+        _ = hangup.recv() => Ending::Terminated,
+    }
+}
+
+pub(super) async fn next_event(running: &mut Option<Running>) -> Event {
+    match running {
+        Some(running) => running.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+pub(super) async fn ready(sideband: &mut Option<Sideband>) {
+    if let Some(events) = sideband
+        && events.wait().await.is_err()
+    {
+        // The sweep goes on without it.
+        *sideband = None;
+    }
+    if sideband.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
