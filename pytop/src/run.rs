@@ -2,16 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Seek as _, Write as _};
+use std::os::fd::AsFd;
 use std::panic;
 use std::process::ExitCode;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::cli::{Cli, Format};
-use crate::model::Totals;
 use crate::model::text::visible;
+use crate::model::{Totals, View};
 use crate::probe::launch::{LaunchError, Output, exit_code};
 use crate::report::{Layout, Report, ReportError};
 use crate::session::{Ending, Options, Session, TABLE_SIZE, Target};
@@ -20,6 +22,11 @@ use crate::updates::{Command, Scope, Update};
 
 /// Updates that may wait for a slow reader. Counting goes on meanwhile: an interval is then longer.
 const WAITING_UPDATES: usize = 4;
+/// How long a last message waits for its reader.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 250_000_000,
+};
 /// How much of a command's output is shown when the screen has closed, in bytes.
 const SHOWN_OUTPUT: u64 = 1 << 20;
 
@@ -37,7 +44,9 @@ impl Failure {
     /// Tells the user, and returns the exit status.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        say(&message(&self.0));
+        if is_read(io::stderr()) {
+            say(&message(&self.0));
+        }
         match self.0.downcast_ref::<LaunchError>() {
             Some(error) => error.exit_code().into(),
             None => ExitCode::FAILURE,
@@ -117,14 +126,29 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let (to_us, updates) = channel(WAITING_UPDATES);
     let (commands, from_us) = channel(WAITING_UPDATES);
     let session = Session::spawn(options, to_us, from_us)?;
-    let shown = if interactive {
-        screen(cli, scope, updates, commands)
+    let ending = if interactive {
+        let shown = screen(cli, scope, updates, commands);
+        // What the session has to say comes first: the other failure may be but its consequence.
+        let ending = join(session)?.ending?;
+        shown?;
+        ending
     } else {
-        print(cli, updates, commands)
+        let printer = printer(cli, updates, commands)?;
+        let closing = join(session)?;
+        if closing.is_heard {
+            let ending = closing.ending?;
+            join(printer)??;
+            ending
+        } else {
+            // It still writes, and ends with the process.
+            closing.ending?;
+            return Err(anyhow!(
+                "cannot write to standard output: its reader has stopped reading, and the last \
+                 counts are lost"
+            )
+            .into());
+        }
     };
-    // What the session has to say comes first: the other failure may be but its consequence.
-    let ending = join(session)?;
-    shown?;
     if let Some(captured) = captured {
         replay(captured);
     }
@@ -209,7 +233,25 @@ fn screen(
     })
 }
 
-fn print(cli: &Cli, mut updates: Receiver<Update>, commands: Sender<Command>) -> Result<()> {
+/// Prints what `updates` brings, in a thread that may wait for a reader for ever.
+fn printer(
+    cli: &Cli,
+    updates: Receiver<Update>,
+    commands: Sender<Command>,
+) -> Result<JoinHandle<Result<()>>> {
+    let (format, view) = (cli.format, cli.view());
+    thread::Builder::new()
+        .name("pytop-report".to_owned())
+        .spawn(move || print(format, view, updates, commands))
+        .context("cannot start a thread")
+}
+
+fn print(
+    format: Format,
+    view: View,
+    mut updates: Receiver<Update>,
+    commands: Sender<Command>,
+) -> Result<()> {
     // Asked of the kernel alone: some libraries would run tput(1) where there is no terminal, and
     // what a root's search path has under that name is anybody's guess.
     let width = rustix::termios::tcgetwinsize(io::stdout())
@@ -217,7 +259,7 @@ fn print(cli: &Cli, mut updates: Receiver<Update>, commands: Sender<Command>) ->
         .map(|size| size.ws_col);
     let columns = std::env::var("COLUMNS").ok();
     let layout = Layout::detect(columns.as_deref(), width);
-    let mut report = Report::new(cli.format, cli.view(), layout, io::stdout().lock());
+    let mut report = Report::new(format, view, layout, io::stdout().lock());
     let mut totals = Totals::default();
     while let Some(update) = updates.blocking_recv() {
         match update {
@@ -246,10 +288,10 @@ fn print(cli: &Cli, mut updates: Receiver<Update>, commands: Sender<Command>) ->
     Ok(())
 }
 
-fn join(session: JoinHandle<Result<Ending>>) -> Result<Ending> {
-    session
+fn join<T>(thread: JoinHandle<T>) -> Result<T> {
+    thread
         .join()
-        .unwrap_or_else(|_| Err(anyhow!("counting has failed; this is a bug of pytop")))
+        .map_err(|_| anyhow!("counting has failed; this is a bug of pytop"))
 }
 
 /// Shows the end of what a command printed while the screen was there.
@@ -266,6 +308,13 @@ fn replay(mut captured: File) {
 fn say(message: &str) {
     // There is nowhere to complain about a closed standard error.
     let _ = writeln!(io::stderr(), "pytop: {message}");
+}
+
+/// Whether an output takes a message now, or soon: the reader of a full pipe may never read again.
+fn is_read(output: impl AsFd) -> bool {
+    let mut outputs = [PollFd::new(&output, PollFlags::OUT)];
+    // What cannot be asked is no reason for silence.
+    !matches!(poll(&mut outputs, Some(&PATIENCE)), Ok(0))
 }
 
 #[cfg(test)]

@@ -2,13 +2,12 @@
 
 mod support;
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
-use support::{DEADLINE, Form, Marked, Python, Pytop, Running, live};
+use support::{Form, Marked, Python, Pytop, Running, live};
 
 /// Calls of one measurement.
 const CALLS: u64 = 200_003;
@@ -45,26 +44,12 @@ fn processor_time(pid: u32) -> Duration {
     clock_gettime(clock).expect("it is alive").into()
 }
 
-/// Waits until the kernel has taken the probes out, which it does after pytop has gone.
-fn await_untouched(marked: &Marked) {
-    let deadline = Instant::now() + DEADLINE;
-    while !marked.is_untouched() {
-        assert!(
-            Instant::now() < deadline,
-            "semaphores {:?}",
-            marked.semaphores()
-        );
-        // Nobody tells when the kernel is done, so this asks again and again.
-        thread::yield_now();
-    }
-}
-
 fn check(end: impl FnOnce(Pytop)) {
     let mut targets = Target::all();
     // Of the same interpreters, but not asked for.
     let bystanders = Target::all();
     for target in targets.iter().chain(&bystanders) {
-        await_untouched(&target.marked);
+        target.marked.await_untouched();
     }
     let pids: Vec<_> = targets
         .iter()
@@ -81,7 +66,7 @@ fn check(end: impl FnOnce(Pytop)) {
     let during: Vec<_> = targets.iter_mut().map(Target::time).collect();
     end(pytop);
     for target in &targets {
-        await_untouched(&target.marked);
+        target.marked.await_untouched();
     }
     let after: Vec<_> = targets.iter_mut().map(Target::time).collect();
     for ((before, during), after) in before.iter().zip(&during).zip(&after) {

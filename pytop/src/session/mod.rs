@@ -14,6 +14,7 @@
 //! own, see [`Session::spawn`].
 
 mod attachments;
+mod audience;
 mod command;
 mod ending;
 mod environment;
@@ -30,16 +31,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use self::attachments::Attachments;
+use self::audience::Audience;
 use self::command::Running;
 pub use self::ending::Ending;
 pub use self::options::{Options, Target};
 use self::roster::Roster;
 use self::scope::Members;
-use self::wake::{Wake, any, every, listen, next_event, ready};
+use self::wake::{Signals, Wake, every, next_event, ready};
 use crate::cpython::{self, Interpreter};
 use crate::discover::{Attention, Finder, Found, ProcRoot, ProcessEvent};
 use crate::model::{Snapshot, Uncounted};
@@ -57,6 +58,25 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// How long a command has to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// What there is to say of a run that is over.
+#[derive(Debug)]
+pub struct Closing {
+    /// How it has ended.
+    pub ending: Result<Ending>,
+    /// All updates have been dealt with, or there were none.
+    pub is_heard: bool,
+}
+
+impl Closing {
+    /// Of a run that has told nothing.
+    fn of_failure(error: anyhow::Error) -> Self {
+        Self {
+            ending: Err(error),
+            is_heard: true,
+        }
+    }
+}
 
 /// A run.
 pub struct Session {
@@ -76,28 +96,49 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts a run in a thread of its own. It sends its last update before the thread ends.
+    /// Starts a run in a thread of its own, which ends when nobody can send commands any more, or
+    /// when a signal has asked for the end and the updates are not taken.
     pub fn spawn(
         options: Options,
         updates: Sender<Update>,
         commands: Receiver<Command>,
-    ) -> Result<thread::JoinHandle<Result<Ending>>> {
+    ) -> Result<thread::JoinHandle<Closing>> {
         environment::allow_many_files(matches!(options.target, Target::Command { .. }))?;
         thread::Builder::new()
             .name("pytop-session".to_owned())
             .spawn(move || {
+                let audience = Audience::new(updates, commands);
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()
-                    .context("cannot start the runtime")?;
-                runtime.block_on(async {
-                    let mut session = Self::start(options)?;
-                    let result = session.run(&updates, commands).await;
-                    session.attachments.release_all();
-                    result
-                })
+                    .context("cannot start the runtime");
+                match runtime {
+                    Ok(runtime) => runtime.block_on(Self::live(options, audience)),
+                    Err(error) => Closing::of_failure(error),
+                }
             })
             .context("cannot start a thread")
+    }
+
+    /// A run from its start to its end.
+    async fn live(options: Options, mut audience: Audience) -> Closing {
+        let started = Self::start(options).and_then(|session| Ok((session, Signals::listen()?)));
+        let (mut session, mut signals) = match started {
+            Ok(started) => started,
+            Err(error) => return Closing::of_failure(error),
+        };
+        let mut was_asked_to_end = false;
+        let ending = match session.run(&mut audience, &mut signals).await {
+            Ok(ending) => {
+                was_asked_to_end = matches!(ending, Ending::Interrupted | Ending::Terminated);
+                session.finish(ending, &mut audience).await
+            }
+            Err(error) => Err(error),
+        };
+        // Whoever is slow to hear the rest must not slow down the programs that were counted.
+        drop(session);
+        let is_heard = audience.hear_out(&mut signals, was_asked_to_end).await;
+        Closing { ending, is_heard }
     }
 
     /// Loads the programs, finds the processes, and places all probes.
@@ -160,78 +201,64 @@ impl Session {
         Ok(session)
     }
 
-    async fn run(
-        &mut self,
-        updates: &Sender<Update>,
-        mut commands: Receiver<Command>,
-    ) -> Result<Ending> {
-        let mut signals = [
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ];
+    async fn run(&mut self, audience: &mut Audience, signals: &mut Signals) -> Result<Ending> {
         let ends = self.members.ends()?;
         let named = matches!(self.options.target, Target::Processes { .. });
         let mut interval = every(self.options.interval);
         let mut sweep = every(SWEEP);
         self.last = Instant::now();
         if self.running.is_none() {
-            self.announce(updates).await;
+            self.announce(audience);
         }
-        let ending = loop {
+        loop {
+            let is_behind = audience.is_behind();
             let wake = tokio::select! {
                 biased;
-                ending = any(&mut signals) => Wake::Signal(ending),
+                ending = signals.next() => Wake::Signal(ending),
                 event = next_event(&mut self.running) => Wake::Command(event),
                 () = ready(&mut self.sideband) => Wake::Events,
                 () = scope::all_ended(&ends, named) => Wake::ProcessesEnded,
-                command = commands.recv() => Wake::Asked(command),
-                _ = interval.tick() => Wake::IntervalEnded,
+                wake = audience.next() => wake,
+                // While nobody takes what was told, the interval goes on.
+                _ = interval.tick(), if !is_behind => Wake::IntervalEnded,
                 _ = sweep.tick() => Wake::Sweep,
             };
             match wake {
-                Wake::Signal(ending) => break ending,
-                Wake::Asked(None | Some(Command::Quit)) => break Ending::Dismissed,
+                Wake::Signal(ending) => return Ok(ending),
+                Wake::Taken => {}
+                Wake::Asked(None | Some(Command::Quit)) => return Ok(Ending::Dismissed),
                 Wake::Asked(Some(Command::SetInterval(length))) => interval = every(length),
                 Wake::Events => self.take_in_events(),
                 Wake::Sweep => self.sweep(),
-                Wake::ProcessesEnded => break Ending::ProcessesEnded,
+                Wake::ProcessesEnded => return Ok(Ending::ProcessesEnded),
                 Wake::Command(event) => {
-                    if let Some(status) = self.on_command(event, updates).await {
-                        break Ending::CommandEnded(status);
+                    if let Some(status) = self.on_command(event, audience) {
+                        return Ok(Ending::CommandEnded(status));
                     }
                 }
                 Wake::IntervalEnded => {
                     let snapshot = self.snapshot()?;
-                    if updates
-                        .send(Update::Snapshot(Arc::new(snapshot)))
-                        .await
-                        .is_err()
-                    {
-                        break Ending::Dismissed;
-                    }
+                    audience.tell(Update::Snapshot(Arc::new(snapshot)));
                     self.taken += 1;
                     if self.options.snapshots == Some(self.taken) {
-                        break Ending::Complete;
+                        return Ok(Ending::Complete);
                     }
                 }
             }
-        };
-        self.finish(ending, updates).await
+        }
     }
 
     /// Ends the command, tells what is left, and says how the run has ended.
-    async fn finish(&mut self, ending: Ending, updates: &Sender<Update>) -> Result<Ending> {
+    async fn finish(&mut self, ending: Ending, audience: &mut Audience) -> Result<Ending> {
         let ending = self.end_command(ending).await;
         if ending != Ending::Complete && ending != Ending::Dismissed {
             let snapshot = self.snapshot()?;
-            // Nobody may listen any more, which is no matter at the end.
-            let _ = updates.send(Update::Snapshot(Arc::new(snapshot))).await;
+            audience.tell(Update::Snapshot(Arc::new(snapshot)));
         }
         if matches!(ending, Ending::CommandEnded(_)) && !self.announced {
-            let _ = updates.send(Update::Notice(self.nothing_counted())).await;
+            audience.tell(Update::Notice(self.nothing_counted()));
         }
-        let _ = updates.send(Update::Ended(ending.told())).await;
+        audience.tell(Update::Ended(ending.told()));
         Ok(ending)
     }
 
@@ -262,20 +289,20 @@ impl Session {
     }
 
     /// Says, once, that all probes are in place.
-    async fn announce(&mut self, updates: &Sender<Update>) {
+    fn announce(&mut self, audience: &mut Audience) {
         if !std::mem::replace(&mut self.announced, true) {
             let counting = Update::Counting {
                 processes: self.roster.counted(),
                 interpreters: self.attachments.interpreters(),
             };
-            let _ = updates.send(counting).await;
+            audience.tell(counting);
             for notice in self.notices.drain(..) {
-                let _ = updates.send(Update::Notice(notice)).await;
+                audience.tell(Update::Notice(notice));
             }
         }
     }
 
-    async fn on_command(&mut self, event: Event, updates: &Sender<Update>) -> Option<ExitStatus> {
+    fn on_command(&mut self, event: Event, audience: &mut Audience) -> Option<ExitStatus> {
         match event {
             Event::Ended(status) => return Some(status),
             Event::Unwatched { pid, reason } => {
@@ -284,7 +311,7 @@ impl Session {
                      missing",
                     describe(&reason)
                 );
-                let _ = updates.send(Update::Notice(notice)).await;
+                audience.tell(Update::Notice(notice));
             }
             Event::Held(held) => {
                 self.members.add(held.pid, held.stage);
@@ -294,7 +321,7 @@ impl Session {
                     if !self.announced {
                         self.notices.extend(self.roster.why_not_counted(held.pid));
                     }
-                    self.announce(updates).await;
+                    self.announce(audience);
                 }
                 held.proceed(verdict);
             }
@@ -416,5 +443,11 @@ impl Session {
             " (what it starts is counted with --children)"
         };
         format!("the command ran no CPython: nothing was counted{hint}")
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.attachments.release_all();
     }
 }

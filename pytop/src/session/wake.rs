@@ -18,6 +18,8 @@ pub(super) enum Wake {
     Sweep,
     Events,
     Command(Event),
+    /// What was told has been taken.
+    Taken,
     Asked(Option<Command>),
     ProcessesEnded,
     Signal(Ending),
@@ -29,17 +31,31 @@ pub(super) fn every(length: Duration) -> Interval {
     interval
 }
 
-pub(super) fn listen(kind: SignalKind) -> Result<Signal> {
-    signal(kind).context("cannot listen for signals")
+/// The signals that end a run.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
 }
 
-/// Waits for a signal that ends the run.
-pub(super) async fn any(signals: &mut [Signal; 3]) -> Ending {
-    let [interrupt, terminate, hangup] = signals;
-    tokio::select! {
-        _ = interrupt.recv() => Ending::Interrupted,
-        _ = terminate.recv() => Ending::Terminated,
-        _ = hangup.recv() => Ending::Terminated,
+impl Signals {
+    /// From here on, they do not end the process.
+    pub(super) fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one.
+    pub(super) async fn next(&mut self) -> Ending {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ending::Interrupted,
+            _ = self.terminate.recv() => Ending::Terminated,
+            _ = self.hang_up.recv() => Ending::Terminated,
+        }
     }
 }
 

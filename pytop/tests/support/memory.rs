@@ -3,8 +3,12 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
+use std::thread;
+use std::time::Instant;
 
 use ::pytop::cpython::{Site, examine};
+
+use super::DEADLINE;
 
 /// The markers of a file as they are in one process's memory.
 pub(crate) struct Marked {
@@ -77,6 +81,29 @@ impl Marked {
     pub(crate) fn is_untouched(&self) -> bool {
         self.semaphores().iter().all(|semaphore| *semaphore == 0)
             && self.breakpoints().iter().all(|breakpoint| !breakpoint)
+    }
+
+    /// Waits until the kernel has taken the probes out, which it does after pytop has gone.
+    pub(crate) fn await_untouched(&self) {
+        self.await_state(Self::is_untouched);
+    }
+
+    /// Waits until the probes are in place, for a pytop that cannot say so.
+    pub(crate) fn await_probed(&self) {
+        self.await_state(Self::is_probed);
+    }
+
+    fn await_state(&self, is_reached: fn(&Self) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !is_reached(self) {
+            assert!(
+                Instant::now() < deadline,
+                "semaphores {:?}",
+                self.semaphores()
+            );
+            // Nobody tells what the kernel has done, so this asks again and again.
+            thread::yield_now();
+        }
     }
 
     /// Every semaphore is raised and every breakpoint is there.

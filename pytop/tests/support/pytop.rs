@@ -168,7 +168,7 @@ impl Drop for Pytop {
 ///
 /// # Panics
 /// It does not end within [`DEADLINE`].
-pub(super) fn await_end(name: &str, child: &Child) {
+pub(crate) fn await_end(name: &str, child: &Child) {
     // A thread waits, because no call does so with a deadline.
     let (sender, ended) = channel();
     let pid = Pid::from_raw(child.id().cast_signed());
