@@ -3,9 +3,13 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
-use support::{Form, Marked, Python, Pytop, Running, assert_functions, functions, live};
+use support::{
+    Form, Marked, Python, Pytop, Running, assert_functions, functions, install_copy, interpreter,
+    live, machine_wide,
+};
 
 /// Calls of a process.
 const CALLS: u64 = 1009;
@@ -58,6 +62,43 @@ fn no_short_lived_process_is_lost() {
         assert!(process.exe.ends_with(&process.comm), "{}", process.exe);
         assert_eq!(process.method.as_deref(), Some("marker"));
     }
+}
+
+/// A copy that nobody has run is another file, which only its folder gives away.
+#[test]
+fn the_first_process_of_an_installed_interpreter_is_counted_from_its_first_bytecode() {
+    let interpreter = interpreter("3.9");
+    let python = Python::new(interpreter, Form::Direct, "short.py")
+        .option("-S")
+        .option("-B")
+        .argument(&CALLS);
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let copy = folder.path().join("python3.9");
+    install_copy(&copy, &interpreter.executable, 0o755);
+    let mut command = Pytop::command();
+    command
+        .env("PATH", folder.path())
+        .args(["--format", "json", "-t", "0", "-d", "0.2"])
+        .args(machine_wide([]));
+    let mut pytop = Pytop::spawn_command(command);
+    pytop.counting();
+    pytop.snapshot();
+    let pids = [(); 2].map(|()| {
+        let mut command = Command::new(&copy);
+        command
+            .args(python.after_executable())
+            .envs(interpreter.environment(Form::Direct));
+        let mut running = Running::spawn("a copy".to_owned(), command);
+        running.end_well();
+        running.pid()
+    });
+    let counted = pytop.interrupt();
+    let [first, second] = pids.map(|pid| counted.all_functions(pid));
+    // The start of the interpreter runs bytecode long before the script, frozen in it.
+    let is_start = |(filename, ..): &&(String, _, _)| filename.contains("importlib._bootstrap");
+    assert!(first.keys().any(|key| is_start(&key)), "{first:?}");
+    // What a deterministic start calls is the same each time.
+    assert_eq!(first, second);
 }
 
 #[test]

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc::{Receiver, Sender};
 
-use self::attachments::Attachments;
+use self::attachments::{Attachments, Reach};
 use self::audience::Audience;
 use self::command::Running;
 pub use self::ending::Ending;
@@ -42,7 +42,7 @@ use self::roster::Roster;
 use self::scope::Members;
 use self::wake::{Signals, Wake, every, next_event, ready};
 use crate::cpython::{self, Interpreter};
-use crate::discover::{Attention, Finder, Found, ProcRoot, ProcessEvent};
+use crate::discover::{Attention, Finder, Found, Installed, ProcRoot, ProcessEvent};
 use crate::model::{Snapshot, Uncounted};
 use crate::os_error::describe;
 use crate::probe::launch::Event;
@@ -55,6 +55,10 @@ pub const TABLE_SIZE: u32 = 65_536;
 
 /// How often processes are looked for, besides what the kernel tells of them.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// Interpreters that get their probes before anyone runs them. At its end, pytop waits some 100 ms
+/// for each until the kernel has taken its probes out.
+const MOST_AWAITED: usize = 8;
 
 /// How long a command has to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
@@ -86,6 +90,8 @@ pub struct Session {
     attachments: Attachments,
     roster: Roster,
     members: Members,
+    /// To be counted from the first bytecode of their first process.
+    installed: Option<Installed>,
     running: Option<Running>,
     options: Options,
     last: Instant,
@@ -176,6 +182,7 @@ impl Session {
             attachments: Attachments::new(program, options.method),
             roster: Roster::default(),
             members: Members::new(&options.target)?,
+            installed: None,
             running: None,
             options,
             last: Instant::now(),
@@ -209,6 +216,12 @@ impl Session {
         self.last = Instant::now();
         if self.running.is_none() {
             self.announce(audience);
+            // Everything that runs already is counted by now, so that this makes nobody wait.
+            if self.members.with_descendants() {
+                let search_path = std::env::var_os("PATH").unwrap_or_default();
+                self.installed = Some(Installed::on(&search_path));
+                self.await_installed();
+            }
         }
         loop {
             let is_behind = audience.is_behind();
@@ -375,8 +388,22 @@ impl Session {
         }
     }
 
+    /// Sees to it that interpreters are counted which nobody runs yet. One that cannot be counted
+    /// is told when a process runs it.
+    fn await_installed(&mut self) {
+        if let Some(installed) = &mut self.installed {
+            let files = self.finder.interpreters_in(installed.files());
+            let countable = files.iter().filter(|file| file.interpreter.entry.is_ok());
+            for file in countable.take(MOST_AWAITED) {
+                self.attachments
+                    .cover(&mut self.kernel, file, Reach::Everyone);
+            }
+        }
+    }
+
     /// Looks at everything, for what no event has told.
     fn sweep(&mut self) {
+        self.await_installed();
         if let Some(sideband) = &mut self.sideband
             && sideband.follow_cpus().unwrap_or(true)
         {
