@@ -1,7 +1,9 @@
 //! What is remembered from snapshot to snapshot: calls in total, and the history of each row.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 
 use super::{EntryKey, History, Row, Snapshot, Text, Uncounted};
 
@@ -40,6 +42,8 @@ pub(crate) struct Known {
 /// those go that were not called for the longest time.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
+    /// Hashed for each row of each snapshot, which is why the hash is a quick one. Names are for
+    /// traced programs to choose; its seed is random so that they cannot choose them to collide.
     functions: HashMap<FunctionKey, Known>,
     /// Executables of the processes that functions are remembered of.
     executables: HashMap<u32, Text>,
