@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::cli::{Cli, Format};
 use crate::model::text::visible;
 use crate::model::{Totals, View};
+use crate::os_error::without_numbers;
 use crate::probe::launch::{LaunchError, Output, exit_code};
 use crate::report::{Layout, Report, ReportError};
 use crate::session::{Ending, Options, Session, TABLE_SIZE, Target};
@@ -59,7 +60,7 @@ impl Failure {
 fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain() {
-        let text = without_number(&cause.to_string());
+        let text = without_numbers(&cause.to_string());
         if message.is_empty() {
             message = text;
         } else if !message.contains(&text) {
@@ -68,18 +69,6 @@ fn message(error: &anyhow::Error) -> String {
         }
     }
     message
-}
-
-/// Takes out each ` (os error 13)`.
-fn without_number(text: &str) -> String {
-    const NUMBER: &str = " (os error ";
-    let mut rest = text;
-    let mut plain = String::with_capacity(text.len());
-    while let Some((before, after)) = rest.split_once(NUMBER) {
-        plain.push_str(before);
-        rest = after.split_once(')').map_or("", |(_, behind)| behind);
-    }
-    plain + rest
 }
 
 /// From here on, a panic is told as everything else is: in one line, from `pytop`. A user has no
@@ -331,6 +320,5 @@ mod tests {
         );
         let untold = anyhow!(refused()).context("cannot look");
         assert_eq!(message(&untold), "cannot look: Permission denied");
-        assert_eq!(without_number("a (os error 2) b (os error 3)"), "a b");
     }
 }
