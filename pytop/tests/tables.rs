@@ -157,6 +157,35 @@ utf8.value, length.value = 0, 0";
 }
 
 #[test]
+fn a_name_that_has_no_utf_8_is_counted_as_the_marker_passes_it() {
+    // A lone surrogate. 3.9 passes a null pointer for it, and fails; 3.15 passes a text.
+    let preparation = "\
+def made(name):
+    def f(): pass
+    f.__code__ = f.__code__.replace(co_name=name)
+    return f
+foreign, no_text = made('gr\\xf6\\xdfe_\\u6570'), made('\\udc80')";
+    let work = "\
+for _ in range(1009):
+    foreign()
+    try: no_text()
+    except SystemError: pass";
+    for interpreter in live() {
+        let python = Python::of_text(interpreter, Form::Chroot, script(preparation, work));
+        let (pid, counted) = count(&python, &[]);
+        let mut expected = functions([("größe_数", Some(3), 1009)]);
+        let unreadable = if interpreter.is_before_3_11() {
+            1009
+        } else {
+            expected.insert(("<unknown>".to_owned(), Some(3)), 1009);
+            0
+        };
+        assert_functions(&counted, pid, python.filename(), &expected);
+        assert_eq!(counted.uncounted().unreadable_name, unreadable);
+    }
+}
+
+#[test]
 fn names_that_are_too_long_are_counted_and_marked() {
     // One that just fits, one that is cut, and one that is cut within a character.
     let preparation = "\
