@@ -102,6 +102,26 @@ fn the_first_process_of_an_installed_interpreter_is_counted_from_its_first_bytec
 }
 
 #[test]
+fn once_is_one_snapshot_of_one_interval() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "loop.py").argument(&CALLS);
+        let mut running = python.start();
+        let pid = running.pid().to_string();
+        let pytop = Pytop::start(["--once", "-d", "1.5", "-p", &pid]);
+        running.run();
+        let counted = pytop.finish();
+        assert!(counted.status.success());
+        let [snapshot] = &counted.snapshots[..] else {
+            panic!("one snapshot expected: {:?}", counted.snapshots);
+        };
+        assert!((1.4..4.0).contains(&snapshot.interval_s), "{snapshot:?}");
+        let expected = functions([("called", Some(python.line("def called")), CALLS)]);
+        assert_functions(&counted, running.pid(), python.filename(), &expected);
+        running.end_well();
+    }
+}
+
+#[test]
 fn a_killed_process_keeps_its_counts() {
     for interpreter in live() {
         let python = Python::new(interpreter, Form::Chroot, "loop.py").argument(&CALLS);
