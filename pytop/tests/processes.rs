@@ -137,6 +137,27 @@ fn a_killed_process_keeps_its_counts() {
     }
 }
 
+/// It tells how far it has come, so it is known how often it has called, but for what it did since.
+#[test]
+fn a_process_killed_while_it_calls_keeps_its_counts() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "endless.py");
+        let mut running = python.start();
+        let pytop = Pytop::start(["-d", "0.1", "-p", &running.pid().to_string()]);
+        running.go();
+        for _ in 0..211 {
+            running.expect("another 1013");
+        }
+        running.kill();
+        let told = 1013 * (211 + running.rest().len() as u64);
+        let found = pytop.finish().functions(running.pid(), python.filename());
+        let key = ("called".to_owned(), Some(python.line("def called")));
+        assert_eq!(found.keys().collect::<Vec<_>>(), [&key]);
+        let calls = found[&key];
+        assert!((told..=told + 1013).contains(&calls), "{calls} for {told}");
+    }
+}
+
 #[test]
 fn processes_that_were_not_asked_for_have_no_rows() {
     for interpreter in live() {
