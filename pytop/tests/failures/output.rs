@@ -180,6 +180,43 @@ fn nobody_reads_anything() {
     running.end_well();
 }
 
+/// What a command starts is held until pytop has looked at it, whoever reads.
+#[test]
+fn a_command_goes_on_while_nobody_reads() {
+    const PROCESSES: u64 = 10;
+    let python = Python::new(interpreter("3.9"), Form::Chroot, "short.py")
+        .option("-S")
+        .argument(&CALLS);
+    let line = python.words().join(" ");
+    let script = format!("for i in $(seq {PROCESSES}); do {line}; done; echo over; exit 7");
+    let (reader, output) = full_pipe();
+    let mut command = Pytop::command();
+    command
+        .args(["--format", "csv", "-d", "0.1", "-t", "0", "--children"])
+        .args(["--", "sh", "-c", &script])
+        .stdout(output)
+        .stderr(Stdio::piped());
+    let mut pytop = Started::of(command);
+    let messages = pytop.messages();
+    assert_eq!(messages.next().as_deref(), Some(COUNTING));
+    // What the command prints comes there, too.
+    assert_eq!(messages.next().as_deref(), Some("over"));
+    assert_eq!(calls_in(reader), PROCESSES * CALLS);
+    assert_eq!(messages.rest(), Vec::<String>::new());
+    assert_eq!(pytop.status(), Some(7));
+}
+
+/// The calls that CSV reports, once all of it has been read.
+fn calls_in(reader: PipeReader) -> u64 {
+    let output = Lines::of("pytop's output".to_owned(), reader).rest();
+    let calls = output.iter().filter_map(|line| {
+        let (place, calls) = line.rsplit_once(',')?;
+        let calls: u64 = calls.parse().ok()?;
+        place.ends_with(",called").then_some(calls)
+    });
+    calls.sum()
+}
+
 /// Whoever reads on later gets every count.
 #[test]
 fn a_reader_takes_its_time() {
@@ -199,13 +236,7 @@ fn a_reader_takes_its_time() {
     }
     // Its end is the end of the run.
     running.end_well();
-    let output = Lines::of("pytop's output".to_owned(), reader).rest();
-    let calls = output.iter().filter_map(|line| {
-        let (place, calls) = line.rsplit_once(',')?;
-        let calls: u64 = calls.parse().ok()?;
-        place.ends_with(",called").then_some(calls)
-    });
-    assert_eq!(calls.sum::<u64>(), 4 * CALLS);
+    assert_eq!(calls_in(reader), 4 * CALLS);
     assert_eq!(messages.rest(), Vec::<String>::new());
     assert_eq!(pytop.status(), Some(0));
 }
