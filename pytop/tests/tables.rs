@@ -6,7 +6,8 @@ mod support;
 use std::fmt::Write as _;
 
 use support::{
-    Counted, Form, Functions, Interpreter, Python, Pytop, assert_functions, functions, live,
+    Comparison, Counted, Form, Functions, Interpreter, Python, Pytop, assert_functions, functions,
+    live,
 };
 
 /// Functions that one interval has to hold.
@@ -134,6 +135,17 @@ fn count_dropped(
     expected.insert(("<module>".to_owned(), first_line), number);
     let found = counted.functions(pid, python.filename());
     (counted, found, expected)
+}
+
+#[test]
+fn names_that_differ_in_any_letter_are_told_apart() {
+    for interpreter in live() {
+        let names = ["made_", "_with_the_same_ending"];
+        let (counted, found, expected) = count_dropped(interpreter, 20_011, names, 1);
+        let mut all = Comparison::default();
+        all.add(&interpreter.version, &found, &expected);
+        all.assert(&counted);
+    }
 }
 
 /// Each is called 1,499 times or more, so often that it is taken to last, and is dropped then. It
