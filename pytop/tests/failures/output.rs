@@ -80,13 +80,18 @@ fn nobody_reads_what_a_command_does() {
 /// A pipe that is full already.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, writer) = pipe().expect("a pipe can be made");
-    let blocking = fcntl(&writer, FcntlArg::F_GETFL).expect("a pipe has flags");
-    let blocking = OFlag::from_bits_retain(blocking);
-    let set = |flags| fcntl(&writer, FcntlArg::F_SETFL(flags)).expect("flags can be set");
-    set(blocking | OFlag::O_NONBLOCK);
-    while (&writer).write(&[b'\n'; 4096]).is_ok() {}
-    set(blocking);
+    fill(&writer);
     (reader, writer)
+}
+
+/// Fills a pipe, while nobody else writes to it.
+fn fill(pipe: &PipeWriter) {
+    let blocking = fcntl(pipe, FcntlArg::F_GETFL).expect("a pipe has flags");
+    let blocking = OFlag::from_bits_retain(blocking);
+    let set = |flags| fcntl(pipe, FcntlArg::F_SETFL(flags)).expect("flags can be set");
+    set(blocking | OFlag::O_NONBLOCK);
+    while (&*pipe).write(&[b'\n'; 4096]).is_ok() {}
+    set(blocking);
 }
 
 /// A process that is killed unless it has ended.
@@ -158,19 +163,24 @@ fn nobody_reads_on() {
     running.end_well();
 }
 
-/// As in `pytop -b 2>&1 | sleep 1000`.
+/// As in `pytop -b 2>&1 | sleep 1000`: nobody can be told that nobody reads.
 #[test]
 fn nobody_reads_anything() {
     let mut running = told();
     let marked = Marked::find(running.pid(), &interpreter("3.9").executable);
     let (_reader, output) = full_pipe();
+    let (messages, errors) = pipe().expect("a pipe can be made");
     let mut command = Pytop::command();
     command
         .args(["-b", "-d", "0.1", "-p", &running.pid().to_string()])
-        .stdout(output.try_clone().expect("a pipe can be shared"))
-        .stderr(output);
+        .stdout(output)
+        .stderr(errors.try_clone().expect("a pipe can be shared"));
     let mut pytop = Started::of(command);
-    marked.await_probed();
+    let mut line = String::new();
+    let mut messages = BufReader::new(messages);
+    messages.read_line(&mut line).expect("pytop prints UTF-8");
+    assert_eq!(line.trim_end(), COUNTING);
+    fill(&errors);
     for _ in 0..4 {
         running.run();
     }

@@ -85,17 +85,8 @@ impl Marked {
 
     /// Waits until the kernel has taken the probes out, which it does after pytop has gone.
     pub(crate) fn await_untouched(&self) {
-        self.await_state(Self::is_untouched);
-    }
-
-    /// Waits until the probes are in place, for a pytop that cannot say so.
-    pub(crate) fn await_probed(&self) {
-        self.await_state(Self::is_probed);
-    }
-
-    fn await_state(&self, is_reached: fn(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
-        while !is_reached(self) {
+        while !self.is_untouched() {
             assert!(
                 Instant::now() < deadline,
                 "semaphores {:?}",
