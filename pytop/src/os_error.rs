@@ -2,15 +2,22 @@
 
 use std::io;
 
-use nix::errno::Errno;
-
 /// The text of an error, without the number that `io::Error` adds: `Permission denied`, not
 /// `Permission denied (os error 13)`.
 pub(crate) fn describe(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => Errno::from_raw(number).desc().to_owned(),
-        None => error.to_string(),
+    without_numbers(&error.to_string())
+}
+
+/// A text in which errors have been written, without their numbers.
+pub(crate) fn without_numbers(text: &str) -> String {
+    const NUMBER: &str = " (os error ";
+    let mut rest = text;
+    let mut plain = String::with_capacity(text.len());
+    while let Some((before, after)) = rest.split_once(NUMBER) {
+        plain.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, behind)| behind);
     }
+    plain + rest
 }
 
 /// Whether the kernel refused for want of privilege.
@@ -31,5 +38,6 @@ mod tests {
             assert_eq!(describe(&io::Error::from_raw_os_error(number)), words);
         }
         assert_eq!(describe(&io::Error::other("no room")), "no room");
+        assert_eq!(without_numbers("a (os error 2) b (os error 3)"), "a b");
     }
 }

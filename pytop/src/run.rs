@@ -2,16 +2,19 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Seek as _, Write as _};
+use std::os::fd::AsFd;
 use std::panic;
 use std::process::ExitCode;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::cli::{Cli, Format};
-use crate::model::Totals;
 use crate::model::text::visible;
+use crate::model::{Totals, View};
+use crate::os_error::without_numbers;
 use crate::probe::launch::{LaunchError, Output, exit_code};
 use crate::report::{Layout, Report, ReportError};
 use crate::session::{Ending, Options, Session, TABLE_SIZE, Target};
@@ -20,6 +23,11 @@ use crate::updates::{Command, Scope, Update};
 
 /// Updates that may wait for a slow reader. Counting goes on meanwhile: an interval is then longer.
 const WAITING_UPDATES: usize = 4;
+/// How long a last message waits for its reader.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 250_000_000,
+};
 /// How much of a command's output is shown when the screen has closed, in bytes.
 const SHOWN_OUTPUT: u64 = 1 << 20;
 
@@ -37,7 +45,9 @@ impl Failure {
     /// Tells the user, and returns the exit status.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        say(&message(&self.0));
+        if is_read(io::stderr()) {
+            say(&message(&self.0));
+        }
         match self.0.downcast_ref::<LaunchError>() {
             Some(error) => error.exit_code().into(),
             None => ExitCode::FAILURE,
@@ -50,7 +60,7 @@ impl Failure {
 fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain() {
-        let text = without_number(&cause.to_string());
+        let text = without_numbers(&cause.to_string());
         if message.is_empty() {
             message = text;
         } else if !message.contains(&text) {
@@ -59,18 +69,6 @@ fn message(error: &anyhow::Error) -> String {
         }
     }
     message
-}
-
-/// Takes out each ` (os error 13)`.
-fn without_number(text: &str) -> String {
-    const NUMBER: &str = " (os error ";
-    let mut rest = text;
-    let mut plain = String::with_capacity(text.len());
-    while let Some((before, after)) = rest.split_once(NUMBER) {
-        plain.push_str(before);
-        rest = after.split_once(')').map_or("", |(_, behind)| behind);
-    }
-    plain + rest
 }
 
 /// From here on, a panic is told as everything else is: in one line, from `pytop`. A user has no
@@ -117,14 +115,29 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let (to_us, updates) = channel(WAITING_UPDATES);
     let (commands, from_us) = channel(WAITING_UPDATES);
     let session = Session::spawn(options, to_us, from_us)?;
-    let shown = if interactive {
-        screen(cli, scope, updates, commands)
+    let ending = if interactive {
+        let shown = screen(cli, scope, updates, commands);
+        // What the session has to say comes first: the other failure may be but its consequence.
+        let ending = join(session)?.ending?;
+        shown?;
+        ending
     } else {
-        print(cli, updates, commands)
+        let printer = printer(cli, updates, commands)?;
+        let closing = join(session)?;
+        if closing.is_heard {
+            let ending = closing.ending?;
+            join(printer)??;
+            ending
+        } else {
+            // It still writes, and ends with the process.
+            closing.ending?;
+            return Err(anyhow!(
+                "cannot write to standard output: its reader has stopped reading, and the last \
+                 counts are lost"
+            )
+            .into());
+        }
     };
-    // What the session has to say comes first: the other failure may be but its consequence.
-    let ending = join(session)?;
-    shown?;
     if let Some(captured) = captured {
         replay(captured);
     }
@@ -209,7 +222,25 @@ fn screen(
     })
 }
 
-fn print(cli: &Cli, mut updates: Receiver<Update>, commands: Sender<Command>) -> Result<()> {
+/// Prints what `updates` brings, in a thread that may wait for a reader for ever.
+fn printer(
+    cli: &Cli,
+    updates: Receiver<Update>,
+    commands: Sender<Command>,
+) -> Result<JoinHandle<Result<()>>> {
+    let (format, view) = (cli.format, cli.view());
+    thread::Builder::new()
+        .name("pytop-report".to_owned())
+        .spawn(move || print(format, view, updates, commands))
+        .context("cannot start a thread")
+}
+
+fn print(
+    format: Format,
+    view: View,
+    mut updates: Receiver<Update>,
+    commands: Sender<Command>,
+) -> Result<()> {
     // Asked of the kernel alone: some libraries would run tput(1) where there is no terminal, and
     // what a root's search path has under that name is anybody's guess.
     let width = rustix::termios::tcgetwinsize(io::stdout())
@@ -217,7 +248,7 @@ fn print(cli: &Cli, mut updates: Receiver<Update>, commands: Sender<Command>) ->
         .map(|size| size.ws_col);
     let columns = std::env::var("COLUMNS").ok();
     let layout = Layout::detect(columns.as_deref(), width);
-    let mut report = Report::new(cli.format, cli.view(), layout, io::stdout().lock());
+    let mut report = Report::new(format, view, layout, io::stdout().lock());
     let mut totals = Totals::default();
     while let Some(update) = updates.blocking_recv() {
         match update {
@@ -246,10 +277,10 @@ fn print(cli: &Cli, mut updates: Receiver<Update>, commands: Sender<Command>) ->
     Ok(())
 }
 
-fn join(session: JoinHandle<Result<Ending>>) -> Result<Ending> {
-    session
+fn join<T>(thread: JoinHandle<T>) -> Result<T> {
+    thread
         .join()
-        .unwrap_or_else(|_| Err(anyhow!("counting has failed; this is a bug of pytop")))
+        .map_err(|_| anyhow!("counting has failed; this is a bug of pytop"))
 }
 
 /// Shows the end of what a command printed while the screen was there.
@@ -268,6 +299,13 @@ fn say(message: &str) {
     let _ = writeln!(io::stderr(), "pytop: {message}");
 }
 
+/// Whether an output takes a message now, or soon: the reader of a full pipe may never read again.
+fn is_read(output: impl AsFd) -> bool {
+    let mut outputs = [PollFd::new(&output, PollFlags::OUT)];
+    // What cannot be asked is no reason for silence.
+    !matches!(poll(&mut outputs, Some(&PATIENCE)), Ok(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +320,5 @@ mod tests {
         );
         let untold = anyhow!(refused()).context("cannot look");
         assert_eq!(message(&untold), "cannot look: Permission denied");
-        assert_eq!(without_number("a (os error 2) b (os error 3)"), "a b");
     }
 }

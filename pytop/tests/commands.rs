@@ -5,7 +5,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 
-use support::{Counted, Form, Interpreter, Python, Pytop, assert_functions, functions, live};
+use support::{
+    BEHAVIOURS, Comparison, Counted, Form, Interpreter, Python, Pytop, assert_functions, functions,
+    live,
+};
 
 /// Calls of a function.
 const CALLS: u64 = 100_003;
@@ -80,6 +83,115 @@ fn everything_is_counted_from_the_first_bytecode() {
             let words: Vec<String> = start.into_iter().chain(python.words()).collect();
             assert_eq!(first, all(&run(&["-d", "0.1"], &words)), "{words:?}");
         }
+    }
+}
+
+/// Has pytop start a script that waits for a line before it does its work.
+fn run_told(options: &[&str], python: &Python) -> Counted {
+    let words = python.words();
+    let words = words.iter().map(String::as_str);
+    let arguments = options
+        .iter()
+        .copied()
+        .chain(["-d", "0.2", "--"])
+        .chain(words);
+    let mut pytop = Pytop::spawn_told(arguments);
+    pytop.counting();
+    let counted = pytop.finish();
+    assert!(counted.status.success(), "{}", counted.status);
+    counted
+}
+
+/// The pids that a script has printed, which pytop passes on to standard error.
+fn children(counted: &Counted) -> Vec<u32> {
+    let numbers = |line: &String| {
+        let numbers = line.split(' ').map(|word| word.parse().ok());
+        numbers.collect::<Option<Vec<u32>>>()
+    };
+    let printed = counted.messages.iter().find_map(numbers);
+    printed.unwrap_or_else(|| panic!("no pids in {:?}", counted.messages))
+}
+
+/// The bodies of classes are entered once, when the script is loaded.
+const CLASS_BODIES: [&str; 4] = ["Base", "Derived", "Pause", "Compared"];
+
+#[test]
+fn behaviours_are_counted_from_the_first_line() {
+    for interpreter in live() {
+        for behaviour in BEHAVIOURS {
+            let python = Python::new(interpreter, Form::Chroot, behaviour.script).argument(&1009);
+            let counted = run_told(&[], &python);
+            let mut expected = behaviour.functions(&python, 1009, 1);
+            let module = interpreter.is_before_3_11().then_some(2);
+            expected.insert(("<module>".to_owned(), module), 1);
+            let mut found = counted.functions(only_process(&counted), python.filename());
+            found.retain(|(name, _), _| !CLASS_BODIES.contains(&&**name));
+            let mut all = Comparison::default();
+            let what = format!("{} on {}", behaviour.script, interpreter.version);
+            all.add(&what, &found, &expected);
+            all.assert(&counted);
+        }
+    }
+}
+
+/// Its last counts are those before its death.
+#[test]
+fn a_command_that_kills_itself_keeps_its_counts() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "kills_itself.py").option("-S");
+        let counted = run(&[], &python.words());
+        assert_eq!(counted.status.code(), Some(128 + 9));
+        let found = counted.functions(only_process(&counted), python.filename());
+        let called = ("called".to_owned(), Some(python.line("def called")));
+        assert_eq!(found.get(&called), Some(&1009), "{found:?}");
+    }
+}
+
+#[test]
+fn forked_children_are_counted_when_asked_for() {
+    const CALLS: u64 = 30_011;
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "forks.py").argument(&CALLS);
+        let line = |name: &str| Some(python.line(&format!("def {name}")));
+        let counted = run_told(&["--children"], &python);
+        let forked = children(&counted);
+        assert_eq!(forked.len(), 3);
+        for (number, pid) in (1..).zip(&forked) {
+            let expected = functions([
+                ("in_child", line("in_child"), CALLS + number),
+                ("in_both", line("in_both"), CALLS + number),
+            ]);
+            assert_functions(&counted, *pid, python.filename(), &expected);
+        }
+        let counted = run_told(&[], &python);
+        let parent = only_process(&counted);
+        assert!(!children(&counted).contains(&parent));
+        let found = counted.functions(parent, python.filename());
+        let in_both = ("in_both".to_owned(), line("in_both"));
+        assert_eq!(found.get(&in_both), Some(&CALLS));
+    }
+}
+
+/// Children that are interpreters of their own, started by vfork or `posix_spawn`, and exec.
+#[test]
+fn started_interpreters_are_counted_from_their_first_bytecode() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "spawns.py").argument(&1009);
+        let short = python.script.add("short.py");
+        let counted = run_told(&["--children"], &python);
+        let mut starts = Vec::new();
+        for (number, pid) in (1..).zip(children(&counted)) {
+            let found = counted.functions(pid, &short);
+            let called = ("called".to_owned(), Some(5));
+            assert_eq!(found.get(&called), Some(&(1009 + number)), "{found:?}");
+            let mut start = counted.all_functions(pid);
+            start.retain(|(filename, ..), _| *filename != short);
+            starts.push(start);
+        }
+        // All of them do the same until they call.
+        assert_eq!(starts.len(), 3);
+        assert!(starts[0].len() > 20, "{:?}", starts[0]);
+        assert!(starts.iter().all(|start| *start == starts[0]));
     }
 }
 

@@ -142,6 +142,19 @@ fn a_replaced_interpreter_is_counted_and_so_is_the_one_in_its_place() {
     }
 }
 
+#[test]
+fn one_interpreter_within_and_without_a_root_is_counted_once() {
+    let python = [Form::Chroot, Form::Direct].map(|form| calling(interpreter("3.9"), form));
+    let mut running = [&python[0], &python[1]].map(Python::start);
+    let pytop = Pytop::start::<&str>([]);
+    running.iter_mut().for_each(Running::run);
+    let counted = pytop.interrupt();
+    for (running, python) in running.iter_mut().zip(&python) {
+        assert_counted("one of two", &counted, running.pid(), python, CALLS);
+        running.end_well();
+    }
+}
+
 /// Calls one function after the other for a second, each once, and then tells when it did so.
 const ONE_AFTER_THE_OTHER: &str = "\
 import time

@@ -3,9 +3,13 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
-use support::{Form, Marked, Python, Pytop, Running, assert_functions, functions, live};
+use support::{
+    Form, Marked, Python, Pytop, Running, assert_functions, functions, install_copy, interpreter,
+    live, machine_wide,
+};
 
 /// Calls of a process.
 const CALLS: u64 = 1009;
@@ -60,6 +64,63 @@ fn no_short_lived_process_is_lost() {
     }
 }
 
+/// A copy that nobody has run is another file, which only its folder gives away.
+#[test]
+fn the_first_process_of_an_installed_interpreter_is_counted_from_its_first_bytecode() {
+    let interpreter = interpreter("3.9");
+    let python = Python::new(interpreter, Form::Direct, "short.py")
+        .option("-S")
+        .option("-B")
+        .argument(&CALLS);
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let copy = folder.path().join("python3.9");
+    install_copy(&copy, &interpreter.executable, 0o755);
+    let mut command = Pytop::command();
+    command
+        .env("PATH", folder.path())
+        .args(["--format", "json", "-t", "0", "-d", "0.2"])
+        .args(machine_wide([]));
+    let mut pytop = Pytop::spawn_command(command);
+    pytop.counting();
+    pytop.snapshot();
+    let pids = [(); 2].map(|()| {
+        let mut command = Command::new(&copy);
+        command
+            .args(python.after_executable())
+            .envs(interpreter.environment(Form::Direct));
+        let mut running = Running::spawn("a copy".to_owned(), command);
+        running.end_well();
+        running.pid()
+    });
+    let counted = pytop.interrupt();
+    let [first, second] = pids.map(|pid| counted.all_functions(pid));
+    // The start of the interpreter runs bytecode long before the script, frozen in it.
+    let is_start = |(filename, ..): &&(String, _, _)| filename.contains("importlib._bootstrap");
+    assert!(first.keys().any(|key| is_start(&key)), "{first:?}");
+    // What a deterministic start calls is the same each time.
+    assert_eq!(first, second);
+}
+
+#[test]
+fn once_is_one_snapshot_of_one_interval() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "loop.py").argument(&CALLS);
+        let mut running = python.start();
+        let pid = running.pid().to_string();
+        let pytop = Pytop::start(["--once", "-d", "1.5", "-p", &pid]);
+        running.run();
+        let counted = pytop.finish();
+        assert!(counted.status.success());
+        let [snapshot] = &counted.snapshots[..] else {
+            panic!("one snapshot expected: {:?}", counted.snapshots);
+        };
+        assert!((1.4..4.0).contains(&snapshot.interval_s), "{snapshot:?}");
+        let expected = functions([("called", Some(python.line("def called")), CALLS)]);
+        assert_functions(&counted, running.pid(), python.filename(), &expected);
+        running.end_well();
+    }
+}
+
 #[test]
 fn a_killed_process_keeps_its_counts() {
     for interpreter in live() {
@@ -76,19 +137,41 @@ fn a_killed_process_keeps_its_counts() {
     }
 }
 
+/// It tells how far it has come, so it is known how often it has called, but for what it did since.
+#[test]
+fn a_process_killed_while_it_calls_keeps_its_counts() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "endless.py");
+        let mut running = python.start();
+        let pytop = Pytop::start(["-d", "0.1", "-p", &running.pid().to_string()]);
+        running.go();
+        for _ in 0..211 {
+            running.expect("another 1013");
+        }
+        running.kill();
+        let told = 1013 * (211 + running.rest().len() as u64);
+        let found = pytop.finish().functions(running.pid(), python.filename());
+        let key = ("called".to_owned(), Some(python.line("def called")));
+        assert_eq!(found.keys().collect::<Vec<_>>(), [&key]);
+        let calls = found[&key];
+        assert!((told..=told + 1013).contains(&calls), "{calls} for {told}");
+    }
+}
+
 #[test]
 fn processes_that_were_not_asked_for_have_no_rows() {
     for interpreter in live() {
         let python = Python::new(interpreter, Form::Chroot, "loop.py").argument(&CALLS);
-        let mut running: Vec<Running> = (0..3).map(|_| python.start()).collect();
+        let mut running: Vec<Running> = (0..4).map(|_| python.start()).collect();
         let marked: Vec<_> = running
             .iter()
             .map(|running| Marked::find(running.pid(), &interpreter.executable))
             .collect();
         let asked = format!("{},{}", running[0].pid(), running[1].pid());
         // That they have no breakpoints either is tested where no other test counts the machine.
-        let pytop = Pytop::start(["--pid", &asked]);
-        assert!(marked[0].is_probed() && marked[1].is_probed());
+        let mut pytop = Pytop::spawn(["--pid", &asked, "-p", &running[2].pid().to_string()]);
+        assert_eq!(pytop.counting(), (3, 1));
+        assert!(marked[..3].iter().all(Marked::is_probed));
         for running in &mut running {
             running.run();
         }
@@ -98,11 +181,11 @@ fn processes_that_were_not_asked_for_have_no_rows() {
         // It ends with the last one that was named.
         let counted = pytop.finish();
         let expected = functions([("called", Some(python.line("def called")), CALLS)]);
-        for running in &running[..2] {
+        for running in &running[..3] {
             assert_functions(&counted, running.pid(), python.filename(), &expected);
         }
-        assert_eq!(counted.calls(running[2].pid()), 0);
-        assert!(counted.process(running[2].pid()).is_empty());
+        assert_eq!(counted.calls(running[3].pid()), 0);
+        assert!(counted.process(running[3].pid()).is_empty());
     }
 }
 
@@ -121,8 +204,7 @@ fn children_are_counted_from_their_first_call() {
         let mut children = Vec::new();
         for _ in 0..20 {
             running.go();
-            let pids = running.line();
-            children.extend((1..).zip(pids.split(' ').map(|pid| pid.parse::<u32>().unwrap())));
+            children.extend((1..).zip(running.numbers::<u32>()));
         }
         running.end_well();
         let counted = pytop.finish();
@@ -149,6 +231,54 @@ fn children_are_counted_from_their_first_call() {
     }
 }
 
+/// What it has made before pytop came belongs to it as well.
+#[test]
+fn children_from_before_are_counted() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "waiting_child.py").argument(&CALLS);
+        let mut parent = python.start();
+        let child = parent.numbers::<u32>()[0];
+        let pytop = Pytop::start(["--children", "-p", &parent.pid().to_string()]);
+        parent.run();
+        let counted = pytop.interrupt();
+        parent.end_well();
+        let expected = functions([("in_child", Some(python.line("def in_child")), CALLS)]);
+        assert_functions(&counted, child, python.filename(), &expected);
+        assert_eq!(counted.calls(parent.pid()), 0);
+    }
+}
+
+/// Children that are interpreters of their own.
+#[test]
+fn started_interpreters_are_counted_from_their_first_line() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "spawns.py").argument(&CALLS);
+        let short = python.script.add("short.py");
+        let mut running = python.start();
+        let mut alone = python.start();
+        let pid = running.pid().to_string();
+        let pytop = Pytop::start(["-d", "0.2", "--children", "-p", &pid]);
+        running.go();
+        alone.go();
+        let children = running.numbers::<u32>();
+        let not_asked_for = alone.numbers::<u32>();
+        let counted = pytop.interrupt();
+        // 3.15 tells no line for a module.
+        let module = interpreter.is_before_3_11().then_some(2);
+        for (number, pid) in (1..).zip(children) {
+            let expected = functions([
+                ("<module>", module, 1),
+                ("called", Some(5), CALLS + number),
+                ("last", Some(9), 1),
+            ]);
+            assert_functions(&counted, pid, &short, &expected);
+        }
+        for pid in not_asked_for {
+            assert_eq!(counted.calls(pid), 0, "child {pid} of another process");
+        }
+    }
+}
+
 #[test]
 fn without_children_only_the_process_itself_is_counted() {
     for interpreter in live() {
@@ -156,14 +286,14 @@ fn without_children_only_the_process_itself_is_counted() {
         let mut running = python.start();
         let pytop = Pytop::start(["--pid", &running.pid().to_string()]);
         running.go();
-        let children = running.line();
+        let children = running.numbers::<u32>();
         running.end_well();
         let counted = pytop.finish();
         let functions = counted.functions(running.pid(), python.filename());
         let in_parent = functions.iter().find(|((name, _), _)| name == "in_parent");
         assert_eq!(in_parent.map(|(_, calls)| *calls), Some(CALLS));
-        for child in children.split(' ') {
-            assert_eq!(counted.calls(child.parse().unwrap()), 0, "child {child}");
+        for child in children {
+            assert_eq!(counted.calls(child), 0, "child {child}");
         }
     }
 }
@@ -189,7 +319,12 @@ fn exec_goes_on_being_counted() {
 fn every_way_to_end_loses_nothing() {
     let interpreter = live()[1];
     let python = Python::new(interpreter, Form::Chroot, "loop.py").argument(&CALLS);
-    for end in [Some(Signal::SIGINT), Some(Signal::SIGTERM), None] {
+    for end in [
+        Some(Signal::SIGINT),
+        Some(Signal::SIGTERM),
+        Some(Signal::SIGHUP),
+        None,
+    ] {
         let mut running = python.start();
         let pid = running.pid().to_string();
         let mut options = vec!["-d", "0.3", "--pid", &pid];

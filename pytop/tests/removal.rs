@@ -2,13 +2,13 @@
 
 mod support;
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
-use support::{DEADLINE, Form, Marked, Python, Pytop, Running, live};
+use support::{Form, Marked, Python, Pytop, Running, live, machine_wide};
 
 /// Calls of one measurement.
 const CALLS: u64 = 200_003;
@@ -45,43 +45,52 @@ fn processor_time(pid: u32) -> Duration {
     clock_gettime(clock).expect("it is alive").into()
 }
 
-/// Waits until the kernel has taken the probes out, which it does after pytop has gone.
-fn await_untouched(marked: &Marked) {
-    let deadline = Instant::now() + DEADLINE;
-    while !marked.is_untouched() {
-        assert!(
-            Instant::now() < deadline,
-            "semaphores {:?}",
-            marked.semaphores()
-        );
-        // Nobody tells when the kernel is done, so this asks again and again.
-        thread::yield_now();
-    }
+/// Whatever counts the machine would be seen by the others, so that one runs at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed has left nothing behind.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn check(end: impl FnOnce(Pytop)) {
+/// What pytop is asked to count.
+#[derive(Clone, Copy, PartialEq)]
+enum Scope {
+    Named,
+    Machine,
+}
+
+fn check(scope: Scope, end: impl FnOnce(Pytop)) {
+    let _alone = alone();
     let mut targets = Target::all();
     // Of the same interpreters, but not asked for.
     let bystanders = Target::all();
     for target in targets.iter().chain(&bystanders) {
-        await_untouched(&target.marked);
+        target.marked.await_untouched();
     }
     let pids: Vec<_> = targets
         .iter()
         .map(|target| target.running.pid().to_string())
         .collect();
     let before: Vec<_> = targets.iter_mut().map(Target::time).collect();
-    let pytop = Pytop::start(["--pid", &pids.join(",")]);
+    let pytop = match scope {
+        Scope::Named => Pytop::start(["--pid", &pids.join(",")]),
+        Scope::Machine => Pytop::start(machine_wide([])),
+    };
     for target in &targets {
         assert!(target.marked.is_probed());
     }
-    for bystander in &bystanders {
-        assert!(bystander.marked.is_untouched(), "it was not asked for");
+    // Those that come later are no others than those that were there.
+    for bystander in bystanders.iter().chain(&Target::all()) {
+        if scope == Scope::Named {
+            assert!(bystander.marked.is_untouched(), "it was not asked for");
+        } else {
+            assert!(bystander.marked.is_probed());
+        }
     }
     let during: Vec<_> = targets.iter_mut().map(Target::time).collect();
     end(pytop);
     for target in &targets {
-        await_untouched(&target.marked);
+        target.marked.await_untouched();
     }
     let after: Vec<_> = targets.iter_mut().map(Target::time).collect();
     for ((before, during), after) in before.iter().zip(&during).zip(&after) {
@@ -98,13 +107,36 @@ fn check(end: impl FnOnce(Pytop)) {
 
 #[test]
 fn after_sigkill_the_target_runs_as_before() {
-    check(Pytop::kill);
+    for scope in [Scope::Named, Scope::Machine] {
+        check(scope, Pytop::kill);
+    }
 }
 
 #[test]
 fn after_an_orderly_end_the_target_runs_as_before() {
-    check(|pytop| {
-        pytop.signal(Signal::SIGTERM);
-        pytop.finish();
-    });
+    for scope in [Scope::Named, Scope::Machine] {
+        check(scope, |pytop| {
+            pytop.signal(Signal::SIGTERM);
+            pytop.finish();
+        });
+    }
+}
+
+/// Two of them share the breakpoint and the semaphore.
+#[test]
+fn one_of_two_pytops_leaves_the_other_alone() {
+    let _alone = alone();
+    for mut target in Target::all() {
+        let pid = target.running.pid();
+        let killed = Pytop::start(["-p", &pid.to_string()]);
+        let stays = Pytop::start(["-p", &pid.to_string()]);
+        target.running.run();
+        killed.kill();
+        target.running.run();
+        assert!(target.marked.is_probed());
+        let counted = stays.interrupt();
+        assert_eq!(counted.calls(pid), 2 * CALLS);
+        target.marked.await_untouched();
+        target.running.end_well();
+    }
 }

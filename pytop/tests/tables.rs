@@ -5,13 +5,16 @@ mod support;
 
 use std::fmt::Write as _;
 
-use support::{Form, Functions, Python, Pytop, assert_functions, functions, live};
+use support::{
+    Comparison, Counted, Form, Functions, Interpreter, Python, Pytop, assert_functions, functions,
+    live,
+};
 
 /// Functions that one interval has to hold.
 const FUNCTIONS: usize = 20_000;
 
 /// Has an interpreter run a script while pytop counts it, and returns what was counted of it.
-fn count(python: &Python, options: &[&str]) -> (u32, support::Counted) {
+fn count(python: &Python, options: &[&str]) -> (u32, Counted) {
     let mut running = python.start();
     let pid = running.pid();
     let pid_option = pid.to_string();
@@ -107,6 +110,66 @@ fn functions_whose_names_move_into_freed_memory_are_told_apart() {
     }
 }
 
+/// Counts functions that are made, called and dropped one after the other, so that the names of
+/// one come to lie where those of another lay. The number of each is within its name. Returns what
+/// was counted, in all and of them, and what is expected of them.
+fn count_dropped(
+    interpreter: &'static Interpreter,
+    number: u64,
+    [prefix, suffix]: [&str; 2],
+    least: u64,
+) -> (Counted, Functions, Functions) {
+    let python = Python::new(interpreter, Form::Chroot, "dropped.py")
+        .argument(&number)
+        .argument(&format!("{prefix}%05d{suffix}"))
+        .argument(&least);
+    let (pid, counted) = count(&python, &["-d", "3600"]);
+    let mut expected: Functions = (0..number)
+        .map(|index| {
+            let name = format!("{prefix}{index:05}{suffix}");
+            ((name, Some(1)), least + index % 3)
+        })
+        .collect();
+    // The code that defines them.
+    let first_line = interpreter.is_before_3_11().then_some(1);
+    expected.insert(("<module>".to_owned(), first_line), number);
+    let found = counted.functions(pid, python.filename());
+    (counted, found, expected)
+}
+
+#[test]
+fn names_that_differ_in_any_letter_are_told_apart() {
+    for interpreter in live() {
+        let names = ["made_", "_with_the_same_ending"];
+        let (counted, found, expected) = count_dropped(interpreter, 20_011, names, 1);
+        let mut all = Comparison::default();
+        all.add(&interpreter.version, &found, &expected);
+        all.assert(&counted);
+    }
+}
+
+/// Each is called 1,499 times or more, so often that it is taken to last, and is dropped then. It
+/// is a limit that the README tells: up to 63 calls of the next one are taken for its. None is
+/// lost, and 3.15, where a name once used stays where it is, has no such limit.
+#[test]
+fn a_busy_function_takes_few_calls_of_the_one_in_its_place() {
+    for interpreter in live() {
+        let (_, found, expected) = count_dropped(interpreter, 211, ["busy_", ""], 1499);
+        let sum = |functions: &Functions| functions.values().sum::<u64>();
+        assert_eq!(sum(&found), sum(&expected), "on {}", interpreter.version);
+        assert!(found.keys().eq(expected.keys()), "{found:?}");
+        let limit = if interpreter.is_before_3_11() { 63 } else { 0 };
+        for (function, calls) in &expected {
+            let found = found[function];
+            assert!(
+                found.abs_diff(*calls) <= limit,
+                "{function:?} on {}: counted {found}, called {calls}",
+                interpreter.version
+            );
+        }
+    }
+}
+
 #[test]
 fn what_a_full_table_does_not_hold_is_counted_as_that() {
     let definitions: String = (0..FUNCTIONS).fold(String::new(), |mut text, number| {
@@ -154,6 +217,35 @@ utf8.value, length.value = 0, 0";
     let expected = functions([("plain", Some(3), 2003)]);
     assert_functions(&counted, pid, python.filename(), &expected);
     assert_eq!(counted.uncounted().unreadable_name, 1009);
+}
+
+#[test]
+fn a_name_that_has_no_utf_8_is_counted_as_the_marker_passes_it() {
+    // A lone surrogate. 3.9 passes a null pointer for it, and fails; 3.15 passes a text.
+    let preparation = "\
+def made(name):
+    def f(): pass
+    f.__code__ = f.__code__.replace(co_name=name)
+    return f
+foreign, no_text = made('gr\\xf6\\xdfe_\\u6570'), made('\\udc80')";
+    let work = "\
+for _ in range(1009):
+    foreign()
+    try: no_text()
+    except SystemError: pass";
+    for interpreter in live() {
+        let python = Python::of_text(interpreter, Form::Chroot, script(preparation, work));
+        let (pid, counted) = count(&python, &[]);
+        let mut expected = functions([("größe_数", Some(3), 1009)]);
+        let unreadable = if interpreter.is_before_3_11() {
+            1009
+        } else {
+            expected.insert(("<unknown>".to_owned(), Some(3)), 1009);
+            0
+        };
+        assert_functions(&counted, pid, python.filename(), &expected);
+        assert_eq!(counted.uncounted().unreadable_name, unreadable);
+    }
 }
 
 #[test]

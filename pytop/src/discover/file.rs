@@ -40,6 +40,7 @@ use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -225,27 +226,59 @@ impl<I: PartialEq> Files<I> {
             Err(source) => return Some(unreadable(mapped, source)),
         };
         let inode = (stat.device, stat.inode);
+        let verdict = self.verdict_at(root, &name, mapped, &stat);
+        if verdict.is_some() && inode == seen {
+            self.checked.insert(seen, inode);
+        }
+        verdict
+    }
+
+    /// The interpreter in a file that no process may have mapped yet.
+    pub(super) fn interpreter_at(
+        &mut self,
+        root: &ProcRoot,
+        path: &Path,
+    ) -> Option<Arc<InterpreterFile<I>>> {
+        let stat = root.file_stat(path).ok()?;
+        let unmapped = MappedFile {
+            device: stat.device,
+            inode: stat.inode,
+            path: path.as_os_str().as_bytes().to_owned(),
+            deleted: false,
+        };
+        match self.verdict_at(root, path, &unmapped, &stat) {
+            Some(Verdict::CPython(file)) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// What is in the file that `name` leads to, and that `stat` describes.
+    fn verdict_at(
+        &mut self,
+        root: &ProcRoot,
+        name: &Path,
+        mapped: &MappedFile,
+        stat: &FileStat,
+    ) -> Option<Verdict<I>> {
+        let inode = (stat.device, stat.inode);
         if let Some(Verdict::CPython(file)) = self.recall(inode) {
-            self.confirm(&file, &stat);
+            self.confirm(&file, stat);
         }
         let known = self
             .entries
             .get(&inode)
-            .is_some_and(|entry| entry.holds(&stat, self.scan));
+            .is_some_and(|entry| entry.holds(stat, self.scan));
         if !known {
-            let verdict = self.examine(root, &name, mapped, &stat)?;
+            let verdict = self.examine(root, name, mapped, stat)?;
             self.entries.insert(
                 inode,
                 Entry {
-                    stat,
+                    stat: *stat,
                     verdict,
                     examined: self.scan,
                     used: self.scan,
                 },
             );
-        }
-        if inode == seen {
-            self.checked.insert(seen, inode);
         }
         self.recall(inode)
     }

@@ -10,7 +10,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{FileError, LookError};
@@ -180,6 +180,18 @@ impl<I: PartialEq> Finder<I> {
         }
         let (exe, _) = executable(&self.root, pid).map_err(|error| refusal(pid, error))?;
         Err(LookError::NotCPython { pid, exe })
+    }
+
+    /// The interpreters in files that no process may have mapped yet. They are examined if they are
+    /// new, and among those of [`Finder::scan`] for as long as this is called for them.
+    pub fn interpreters_in(&mut self, files: &[PathBuf]) -> Vec<Arc<InterpreterFile<I>>> {
+        let mut interpreters = Vec::new();
+        for path in files {
+            if let Some(file) = self.files.interpreter_at(&self.root, path) {
+                add(&mut interpreters, &file);
+            }
+        }
+        interpreters
     }
 
     /// Takes in what happened, and says what should be looked at because of it.

@@ -1,5 +1,6 @@
 //! What one displayed row stands for.
 
+use super::totals::FunctionKey;
 use super::{Row, Text};
 
 /// What rows are added up by.
@@ -65,6 +66,33 @@ impl EntryKey {
             filename: row.filename.clone(),
             line: row.line,
             function: row.function.clone(),
+        }
+    }
+
+    /// The function that the row stands for, unless it stands for several.
+    pub(crate) fn as_function(&self) -> Option<FunctionKey> {
+        match self {
+            Self::Function {
+                pid,
+                filename,
+                line,
+                function,
+            } => Some(FunctionKey {
+                pid: *pid,
+                filename: filename.clone(),
+                line: *line,
+                function: function.clone(),
+            }),
+            Self::File(_) | Self::Process(_) => None,
+        }
+    }
+
+    /// Whether the row stands for this function, alone or with others.
+    pub(crate) fn covers(&self, function: &FunctionKey) -> bool {
+        match self {
+            Self::Function { .. } => self.as_function().as_ref() == Some(function),
+            Self::File(filename) => function.filename == *filename,
+            Self::Process(pid) => function.pid == *pid,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What is remembered from snapshot to snapshot: calls in total, and the history of each row.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 
 use super::{EntryKey, History, Row, Snapshot, Text, Uncounted};
 
@@ -40,6 +42,8 @@ pub(crate) struct Known {
 /// those go that were not called for the longest time.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
+    /// Hashed for each row of each snapshot, which is why the hash is a quick one. Names are for
+    /// traced programs to choose; its seed is random so that they cannot choose them to collide.
     functions: HashMap<FunctionKey, Known>,
     /// Executables of the processes that functions are remembered of.
     executables: HashMap<u32, Text>,
@@ -147,28 +151,14 @@ impl Totals {
     /// Calls in total of what a displayed row stands for.
     #[must_use]
     pub fn total_of(&self, key: &EntryKey) -> u64 {
-        let sum = |wanted: &dyn Fn(&FunctionKey) -> bool| {
-            let functions = self.functions.iter().filter(|(key, _)| wanted(key));
-            functions.map(|(_, known)| known.total).sum()
-        };
-        match key {
-            EntryKey::Function {
-                pid,
-                filename,
-                line,
-                function,
-            } => self
-                .functions
-                .get(&FunctionKey {
-                    pid: *pid,
-                    filename: filename.clone(),
-                    line: *line,
-                    function: function.clone(),
-                })
-                .map_or(0, |known| known.total),
-            EntryKey::File(filename) => sum(&|key| key.filename == *filename),
-            EntryKey::Process(pid) => sum(&|key| key.pid == *pid),
+        if let Some(function) = key.as_function() {
+            return self.get(&function).map_or(0, |known| known.total);
         }
+        let functions = self.functions.iter();
+        functions
+            .filter(|(function, _)| key.covers(function))
+            .map(|(_, known)| known.total)
+            .sum()
     }
 
     /// Calls per second of the last `samples` intervals for each of `keys`, oldest first. One
@@ -178,26 +168,14 @@ impl Totals {
         let mut histories = vec![vec![0.0; samples]; keys.len()];
         let mut groups = HashMap::new();
         for (index, key) in keys.iter().enumerate() {
-            match key {
-                EntryKey::Function {
-                    pid,
-                    filename,
-                    line,
-                    function,
-                } => {
-                    let key = FunctionKey {
-                        pid: *pid,
-                        filename: filename.clone(),
-                        line: *line,
-                        function: function.clone(),
-                    };
-                    if let Some(known) = self.functions.get(&key)
-                        && let Some(sums) = histories.get_mut(index)
-                    {
-                        known.history.add_to(self.tick, sums);
-                    }
-                }
-                group => drop(groups.insert(group.clone(), index)),
+            let Some(function) = key.as_function() else {
+                groups.insert(key.clone(), index);
+                continue;
+            };
+            if let Some(known) = self.functions.get(&function)
+                && let Some(sums) = histories.get_mut(index)
+            {
+                known.history.add_to(self.tick, sums);
             }
         }
         if groups.is_empty() {

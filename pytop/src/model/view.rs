@@ -1,6 +1,6 @@
 //! From a snapshot to the rows that are displayed: filtered, grouped, sorted.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::totals::FunctionKey;
 use super::{EntryKey, Filter, GroupBy, Snapshot, SortKey, Text, Totals};

@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Result, bail};
 
+use crate::cpython::Interpreter;
+use crate::discover::Scan;
 use crate::os_error::describe;
 
 /// The inode of the initial pid namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
@@ -36,9 +38,32 @@ pub(super) fn allow_many_files(with_command: bool) -> Result<()> {
     Ok(())
 }
 
+/// What a look at the whole machine could not see. Nobody has asked for these in particular, but
+/// calls of theirs would be missing without a word.
+pub(super) fn passed_over(scan: &Scan<Interpreter>) -> Vec<String> {
+    let mut notices = Vec::new();
+    if scan.not_permitted > 0 && !may_look_at_all() {
+        notices.push(format!(
+            "not permitted to look at {} processes, which are not counted; run pytop as root \
+             (sudo pytop), or with the capability CAP_SYS_PTRACE too",
+            scan.not_permitted
+        ));
+    }
+    if let Some(error) = scan.unexamined.first() {
+        let more = match scan.unexamined.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more files)"),
+        };
+        notices.push(format!(
+            "processes may run CPython uncounted: {error}{more}"
+        ));
+    }
+    notices
+}
+
 /// Whether pytop may look at every process. With this capability, those that are kept from it
 /// are kept from everyone.
-pub(super) fn may_look_at_all() -> bool {
+fn may_look_at_all() -> bool {
     fs::read_to_string("/proc/self/status")
         .ok()
         .and_then(|status| effective_capabilities(&status))

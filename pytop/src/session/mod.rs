@@ -14,12 +14,16 @@
 //! own, see [`Session::spawn`].
 
 mod attachments;
+mod audience;
 mod command;
+mod ending;
 mod environment;
 mod family;
+mod options;
 mod roster;
 mod rows;
 mod scope;
+mod wake;
 
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -27,20 +31,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender};
-use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
-use self::attachments::Attachments;
+use self::attachments::{Attachments, Reach};
+use self::audience::Audience;
 use self::command::Running;
+pub use self::ending::Ending;
+pub use self::options::{Options, Target};
 use self::roster::Roster;
 use self::scope::Members;
-use crate::cli::MethodChoice;
+use self::wake::{Signals, Wake, every, next_event, ready};
 use crate::cpython::{self, Interpreter};
-use crate::discover::{Attention, Finder, ProcRoot, ProcessEvent, Scan};
+use crate::discover::{Attention, Finder, Found, Installed, ProcRoot, ProcessEvent};
 use crate::model::{Snapshot, Uncounted};
 use crate::os_error::describe;
-use crate::probe::launch::{Event, Output};
+use crate::probe::launch::Event;
 use crate::probe::sideband::Sideband;
 use crate::probe::{Kernel, Program};
 use crate::updates::{Command, Update};
@@ -51,64 +56,30 @@ pub const TABLE_SIZE: u32 = 65_536;
 /// How often processes are looked for, besides what the kernel tells of them.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// Interpreters that get their probes before anyone runs them. At its end, pytop waits some 100 ms
+/// for each until the kernel has taken its probes out.
+const MOST_AWAITED: usize = 8;
+
 /// How long a command has to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What to count, and for how long.
+/// What there is to say of a run that is over.
 #[derive(Debug)]
-pub struct Options {
-    /// Which processes.
-    pub target: Target,
-    /// The length of an interval.
-    pub interval: Duration,
-    /// End after so many snapshots.
-    pub snapshots: Option<u64>,
-    /// How to count.
-    pub method: MethodChoice,
-    /// Functions that can be counted in one interval.
-    pub table_size: u32,
-    /// Run an empty program at each probe, for measuring.
-    pub count_nothing: bool,
+pub struct Closing {
+    /// How it has ended.
+    pub ending: Result<Ending>,
+    /// All updates have been dealt with, or there were none.
+    pub is_heard: bool,
 }
 
-/// Which processes to count.
-#[derive(Debug)]
-pub enum Target {
-    /// Every CPython process.
-    Machine,
-    /// These, and their descendants if asked for.
-    Processes {
-        /// Their pids.
-        pids: Vec<u32>,
-        /// Their descendants too.
-        children: bool,
-    },
-    /// A command to be started, and its descendants if asked for.
-    Command {
-        /// The program and its arguments.
-        words: Vec<std::ffi::OsString>,
-        /// Its descendants too.
-        children: bool,
-        /// Where its output goes.
-        output: Output,
-    },
-}
-
-/// Why a run has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// All snapshots that were asked for have been taken.
-    Complete,
-    /// A signal asked for it.
-    Interrupted,
-    /// A signal that a terminal does not send to the command as well asked for it.
-    Terminated,
-    /// Nobody listens any more.
-    Dismissed,
-    /// All processes that were named have ended.
-    ProcessesEnded,
-    /// The command has ended, so.
-    CommandEnded(ExitStatus),
+impl Closing {
+    /// Of a run that has told nothing.
+    fn of_failure(error: anyhow::Error) -> Self {
+        Self {
+            ending: Err(error),
+            is_heard: true,
+        }
+    }
 }
 
 /// A run.
@@ -119,6 +90,8 @@ pub struct Session {
     attachments: Attachments,
     roster: Roster,
     members: Members,
+    /// To be counted from the first bytecode of their first process.
+    installed: Option<Installed>,
     running: Option<Running>,
     options: Options,
     last: Instant,
@@ -128,44 +101,54 @@ pub struct Session {
     taken: u64,
 }
 
-/// Why the loop has woken up.
-enum Wake {
-    IntervalEnded,
-    Sweep,
-    Events,
-    Command(Event),
-    Asked(Option<Command>),
-    ProcessesEnded,
-    Signal(Ending),
-}
-
 impl Session {
-    /// Starts a run in a thread of its own. It sends its last update before the thread ends.
+    /// Starts a run in a thread of its own, which ends when nobody can send commands any more, or
+    /// when a signal has asked for the end and the updates are not taken.
     pub fn spawn(
         options: Options,
         updates: Sender<Update>,
         commands: Receiver<Command>,
-    ) -> Result<thread::JoinHandle<Result<Ending>>> {
+    ) -> Result<thread::JoinHandle<Closing>> {
         environment::allow_many_files(matches!(options.target, Target::Command { .. }))?;
         thread::Builder::new()
             .name("pytop-session".to_owned())
             .spawn(move || {
+                let audience = Audience::new(updates, commands);
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()
-                    .context("cannot start the runtime")?;
-                runtime.block_on(async {
-                    let mut session = Self::start(options)?;
-                    let result = session.run(&updates, commands).await;
-                    session.attachments.release_all();
-                    result
-                })
+                    .context("cannot start the runtime");
+                match runtime {
+                    Ok(runtime) => runtime.block_on(Self::live(options, audience)),
+                    Err(error) => Closing::of_failure(error),
+                }
             })
             .context("cannot start a thread")
     }
 
+    /// A run from its start to its end.
+    async fn live(options: Options, mut audience: Audience) -> Closing {
+        let started = Self::start(options).and_then(|session| Ok((session, Signals::listen()?)));
+        let (mut session, mut signals) = match started {
+            Ok(started) => started,
+            Err(error) => return Closing::of_failure(error),
+        };
+        let mut was_asked_to_end = false;
+        let ending = match session.run(&mut audience, &mut signals).await {
+            Ok(ending) => {
+                was_asked_to_end = matches!(ending, Ending::Interrupted | Ending::Terminated);
+                session.finish(ending, &mut audience).await
+            }
+            Err(error) => Err(error),
+        };
+        // Whoever is slow to hear the rest must not slow down the programs that were counted.
+        drop(session);
+        let is_heard = audience.hear_out(&mut signals, was_asked_to_end).await;
+        Closing { ending, is_heard }
+    }
+
     /// Loads the programs, finds the processes, and places all probes.
-    fn start(mut options: Options) -> Result<Self> {
+    fn start(options: Options) -> Result<Self> {
         environment::check()?;
         // Processes that start from here on are told by the kernel, those from before are found.
         let sideband = Sideband::open();
@@ -186,122 +169,109 @@ impl Session {
             });
             (loaded, scanned)
         });
-        let mut kernel = kernel?;
+        let kernel = kernel?;
         let program = if options.count_nothing {
             Program::Empty
         } else {
             Program::FunctionEntry
         };
-        let mut attachments = Attachments::new(program, options.method);
-        let mut roster = Roster::default();
-        let members = Members::new(&options.target)?;
-        let mut notices = Vec::new();
-        if let Some(scan) = scanned {
-            let scan = scan.context("cannot list the processes in /proc")?;
-            notices = passed_over(&scan);
-            for found in &scan.processes {
-                roster.take_up(
-                    found,
-                    &mut attachments,
-                    &mut kernel,
-                    members.reach(found.process.id.pid),
-                );
-            }
-        }
-        members.take_up_named(&mut finder, &mut roster, &mut attachments, &mut kernel)?;
-        let running = Running::start(&mut options.target)?;
         let mut session = Self {
             kernel,
             finder,
             sideband: sideband.ok(),
-            attachments,
-            roster,
-            members,
-            running,
+            attachments: Attachments::new(program, options.method),
+            roster: Roster::default(),
+            members: Members::new(&options.target)?,
+            installed: None,
+            running: None,
             options,
             last: Instant::now(),
-            notices,
+            notices: Vec::new(),
             announced: false,
             taken: 0,
         };
+        if let Some(scan) = scanned {
+            let scan = scan.context("cannot list the processes in /proc")?;
+            session.notices = environment::passed_over(&scan);
+            session.take_up(&scan.processes);
+        }
+        session.members.take_up_named(
+            &mut session.finder,
+            &mut session.roster,
+            &mut session.attachments,
+            &mut session.kernel,
+        )?;
+        session.running = Running::start(&mut session.options.target)?;
         if let Some(running) = &session.running {
             session.members.add_root(running.pid());
         }
         Ok(session)
     }
 
-    async fn run(
-        &mut self,
-        updates: &Sender<Update>,
-        mut commands: Receiver<Command>,
-    ) -> Result<Ending> {
-        let mut signals = [
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ];
+    async fn run(&mut self, audience: &mut Audience, signals: &mut Signals) -> Result<Ending> {
         let ends = self.members.ends()?;
         let named = matches!(self.options.target, Target::Processes { .. });
         let mut interval = every(self.options.interval);
         let mut sweep = every(SWEEP);
         self.last = Instant::now();
         if self.running.is_none() {
-            self.announce(updates).await;
+            self.announce(audience);
+            // Everything that runs already is counted by now, so that this makes nobody wait.
+            if self.members.with_descendants() {
+                let search_path = std::env::var_os("PATH").unwrap_or_default();
+                self.installed = Some(Installed::on(&search_path));
+                self.await_installed();
+            }
         }
-        let ending = loop {
+        loop {
+            let is_behind = audience.is_behind();
             let wake = tokio::select! {
                 biased;
-                ending = any(&mut signals) => Wake::Signal(ending),
+                ending = signals.next() => Wake::Signal(ending),
                 event = next_event(&mut self.running) => Wake::Command(event),
                 () = ready(&mut self.sideband) => Wake::Events,
                 () = scope::all_ended(&ends, named) => Wake::ProcessesEnded,
-                command = commands.recv() => Wake::Asked(command),
-                _ = interval.tick() => Wake::IntervalEnded,
+                wake = audience.next() => wake,
+                // While nobody takes what was told, the interval goes on.
+                _ = interval.tick(), if !is_behind => Wake::IntervalEnded,
                 _ = sweep.tick() => Wake::Sweep,
             };
             match wake {
-                Wake::Signal(ending) => break ending,
-                Wake::Asked(None | Some(Command::Quit)) => break Ending::Dismissed,
+                Wake::Signal(ending) => return Ok(ending),
+                Wake::Taken => {}
+                Wake::Asked(None | Some(Command::Quit)) => return Ok(Ending::Dismissed),
                 Wake::Asked(Some(Command::SetInterval(length))) => interval = every(length),
                 Wake::Events => self.take_in_events(),
                 Wake::Sweep => self.sweep(),
-                Wake::ProcessesEnded => break Ending::ProcessesEnded,
+                Wake::ProcessesEnded => return Ok(Ending::ProcessesEnded),
                 Wake::Command(event) => {
-                    if let Some(status) = self.on_command(event, updates).await {
-                        break Ending::CommandEnded(status);
+                    if let Some(status) = self.on_command(event, audience) {
+                        return Ok(Ending::CommandEnded(status));
                     }
                 }
                 Wake::IntervalEnded => {
                     let snapshot = self.snapshot()?;
-                    if updates
-                        .send(Update::Snapshot(Arc::new(snapshot)))
-                        .await
-                        .is_err()
-                    {
-                        break Ending::Dismissed;
-                    }
+                    audience.tell(Update::Snapshot(Arc::new(snapshot)));
                     self.taken += 1;
                     if self.options.snapshots == Some(self.taken) {
-                        break Ending::Complete;
+                        return Ok(Ending::Complete);
                     }
                 }
             }
-        };
-        self.finish(ending, updates).await
+        }
     }
 
     /// Ends the command, tells what is left, and says how the run has ended.
-    async fn finish(&mut self, ending: Ending, updates: &Sender<Update>) -> Result<Ending> {
+    async fn finish(&mut self, ending: Ending, audience: &mut Audience) -> Result<Ending> {
         let ending = self.end_command(ending).await;
         if ending != Ending::Complete && ending != Ending::Dismissed {
             let snapshot = self.snapshot()?;
-            // Nobody may listen any more, which is no matter at the end.
-            let _ = updates.send(Update::Snapshot(Arc::new(snapshot))).await;
+            audience.tell(Update::Snapshot(Arc::new(snapshot)));
         }
         if matches!(ending, Ending::CommandEnded(_)) && !self.announced {
-            let _ = updates.send(Update::Notice(self.nothing_counted())).await;
+            audience.tell(Update::Notice(self.nothing_counted()));
         }
-        let _ = updates.send(Update::Ended(told(ending))).await;
+        audience.tell(Update::Ended(ending.told()));
         Ok(ending)
     }
 
@@ -332,20 +302,20 @@ impl Session {
     }
 
     /// Says, once, that all probes are in place.
-    async fn announce(&mut self, updates: &Sender<Update>) {
+    fn announce(&mut self, audience: &mut Audience) {
         if !std::mem::replace(&mut self.announced, true) {
             let counting = Update::Counting {
                 processes: self.roster.counted(),
                 interpreters: self.attachments.interpreters(),
             };
-            let _ = updates.send(counting).await;
+            audience.tell(counting);
             for notice in self.notices.drain(..) {
-                let _ = updates.send(Update::Notice(notice)).await;
+                audience.tell(Update::Notice(notice));
             }
         }
     }
 
-    async fn on_command(&mut self, event: Event, updates: &Sender<Update>) -> Option<ExitStatus> {
+    fn on_command(&mut self, event: Event, audience: &mut Audience) -> Option<ExitStatus> {
         match event {
             Event::Ended(status) => return Some(status),
             Event::Unwatched { pid, reason } => {
@@ -354,7 +324,7 @@ impl Session {
                      missing",
                     describe(&reason)
                 );
-                let _ = updates.send(Update::Notice(notice)).await;
+                audience.tell(Update::Notice(notice));
             }
             Event::Held(held) => {
                 self.members.add(held.pid, held.stage);
@@ -364,7 +334,7 @@ impl Session {
                     if !self.announced {
                         self.notices.extend(self.roster.why_not_counted(held.pid));
                     }
-                    self.announce(updates).await;
+                    self.announce(audience);
                 }
                 held.proceed(verdict);
             }
@@ -381,10 +351,17 @@ impl Session {
             self.roster.end(pid);
             return false;
         };
-        let reach = self.members.reach(pid);
-        self.roster
-            .take_up(&found, &mut self.attachments, &mut self.kernel, reach);
+        self.take_up(&[found]);
         true
+    }
+
+    /// Takes up processes, and sees to it that they are counted.
+    fn take_up(&mut self, processes: &[Arc<Found<Interpreter>>]) {
+        for found in processes {
+            let reach = self.members.reach(found.process.id.pid);
+            self.roster
+                .take_up(found, &mut self.attachments, &mut self.kernel, reach);
+        }
     }
 
     fn take_in_events(&mut self) {
@@ -411,8 +388,22 @@ impl Session {
         }
     }
 
+    /// Sees to it that interpreters are counted which nobody runs yet. One that cannot be counted
+    /// is told when a process runs it.
+    fn await_installed(&mut self) {
+        if let Some(installed) = &mut self.installed {
+            let files = self.finder.interpreters_in(installed.files());
+            let countable = files.iter().filter(|file| file.interpreter.entry.is_ok());
+            for file in countable.take(MOST_AWAITED) {
+                self.attachments
+                    .cover(&mut self.kernel, file, Reach::Everyone);
+            }
+        }
+    }
+
     /// Looks at everything, for what no event has told.
     fn sweep(&mut self) {
+        self.await_installed();
         if let Some(sideband) = &mut self.sideband
             && sideband.follow_cpus().unwrap_or(true)
         {
@@ -431,11 +422,7 @@ impl Session {
             .iter()
             .map(|found| found.process.id)
             .collect();
-        for found in &scan.processes {
-            let reach = self.members.reach(found.process.id.pid);
-            self.roster
-                .take_up(found, &mut self.attachments, &mut self.kernel, reach);
-        }
+        self.take_up(&scan.processes);
         self.roster.end_all_but(&alive);
         let files: Vec<_> = scan.interpreters.iter().map(|file| file.id).collect();
         self.attachments.release_all_but(&files);
@@ -486,82 +473,8 @@ impl Session {
     }
 }
 
-/// What a look at the whole machine could not see. Nobody has asked for these in particular, but
-/// calls of theirs would be missing without a word.
-fn passed_over(scan: &Scan<Interpreter>) -> Vec<String> {
-    let mut notices = Vec::new();
-    if scan.not_permitted > 0 && !environment::may_look_at_all() {
-        notices.push(format!(
-            "not permitted to look at {} processes, which are not counted; run pytop as root \
-             (sudo pytop), or with the capability CAP_SYS_PTRACE too",
-            scan.not_permitted
-        ));
-    }
-    if let Some(error) = scan.unexamined.first() {
-        let more = match scan.unexamined.len() - 1 {
-            0 => String::new(),
-            more => format!(" (and {more} more files)"),
-        };
-        notices.push(format!(
-            "processes may run CPython uncounted: {error}{more}"
-        ));
-    }
-    notices
-}
-
-/// How a run has ended, in words.
-fn told(ending: Ending) -> String {
-    match ending {
-        Ending::Complete => "all snapshots have been taken".to_owned(),
-        Ending::Interrupted | Ending::Terminated => "interrupted".to_owned(),
-        Ending::Dismissed => String::new(),
-        Ending::ProcessesEnded => "the processes have ended".to_owned(),
-        Ending::CommandEnded(status) => {
-            use std::os::unix::process::ExitStatusExt as _;
-            match (status.code(), status.signal()) {
-                (Some(code), _) => format!("the command has ended with status {code}"),
-                (None, Some(signal)) => format!("the command was ended by signal {signal}"),
-                (None, None) => "the command has ended".to_owned(),
-            }
-        }
-    }
-}
-
-fn every(length: Duration) -> Interval {
-    let mut interval = interval_at(tokio::time::Instant::now() + length, length);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    interval
-}
-
-fn listen(kind: SignalKind) -> Result<Signal> {
-    signal(kind).context("cannot listen for signals")
-}
-
-/// Waits for a signal that ends the run.
-async fn any(signals: &mut [Signal; 3]) -> Ending {
-    let [interrupt, terminate, hangup] = signals;
-    tokio::select! {
-        _ = interrupt.recv() => Ending::Interrupted,
-        _ = terminate.recv() => Ending::Terminated,
-        _ = hangup.recv() => Ending::Terminated,
-    }
-}
-
-async fn next_event(running: &mut Option<Running>) -> Event {
-    match running {
-        Some(running) => running.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn ready(sideband: &mut Option<Sideband>) {
-    if let Some(events) = sideband
-        && events.wait().await.is_err()
-    {
-        // The sweep goes on without it.
-        *sideband = None;
-    }
-    if sideband.is_none() {
-        std::future::pending::<()>().await;
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.attachments.release_all();
     }
 }

@@ -1,7 +1,9 @@
 //! The CPython processes of an interval, and how each of them is counted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::attachments::{Attachments, File, Reach};
 use crate::cpython::Interpreter;

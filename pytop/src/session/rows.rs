@@ -1,6 +1,6 @@
 //! From what the kernel counted to rows.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::model::Row;
 use crate::probe::Frame;
@@ -86,6 +86,6 @@ mod tests {
                 (8, None, 30)
             ]
         );
-        assert_eq!(calls, HashMap::from([(7, 5), (8, 51)]));
+        assert_eq!(calls, HashMap::from_iter([(7, 5), (8, 51)]));
     }
 }

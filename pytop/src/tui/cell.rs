@@ -124,44 +124,40 @@ impl Pieces {
 
     /// The whole text in lines of at most `width` columns, at least one.
     pub(super) fn wrap(&self, width: usize) -> Vec<Line<'static>> {
-        let mut lines = Vec::new();
-        let mut rest = self.0.as_slice();
-        while !rest.is_empty() {
-            // A piece wider than the screen is cut by the screen.
-            let (line_pieces, next) =
-                rest.split_at(fitting(rest.iter(), width).max(1).min(rest.len()));
-            lines.push(line(line_pieces, None, None));
-            rest = next;
-        }
-        if lines.is_empty() {
-            lines.push(Line::default());
-        }
-        lines
+        self.broken(width, |_, fits| (fits, 0))
     }
 
     /// The whole text in lines of at most `width` columns that end between words where they can.
     pub(super) fn wrap_words(&self, width: usize) -> Vec<Line<'static>> {
+        let is_space = |piece: &&Piece| piece.character == ' ';
+        self.broken(width, |rest, fits| {
+            let words = rest.get(..=fits).unwrap_or_default();
+            let space = words.iter().rposition(|piece| is_space(&piece));
+            let end = space.filter(|space| *space > 0).unwrap_or(fits);
+            let spaces = rest.iter().skip(end).take_while(is_space).count();
+            (end, spaces)
+        })
+    }
+
+    /// The text in lines. `end` tells, of pieces that are too many for one line and the number of
+    /// those that fit, how many are on it, and how many are left out behind them.
+    fn broken(
+        &self,
+        width: usize,
+        end: impl Fn(&[Piece], usize) -> (usize, usize),
+    ) -> Vec<Line<'static>> {
         let mut lines = Vec::new();
         let mut rest = self.0.as_slice();
-        while !rest.is_empty() {
-            let fits = fitting(rest.iter(), width).max(1).min(rest.len());
-            let end = if fits == rest.len() {
-                fits
+        while !rest.is_empty() || lines.is_empty() {
+            // A piece wider than the screen is cut by the screen.
+            let fits = fitting(rest.iter(), width).max(1);
+            let (shown, left_out) = if fits < rest.len() {
+                end(rest, fits)
             } else {
-                let words = rest.get(..=fits).unwrap_or_default();
-                let space = words.iter().rposition(|piece| piece.character == ' ');
-                space.filter(|space| *space > 0).unwrap_or(fits)
+                (rest.len(), 0)
             };
-            let (line_pieces, next) = rest.split_at(end);
-            lines.push(line(line_pieces, None, None));
-            let spaces = next
-                .iter()
-                .take_while(|piece| piece.character == ' ')
-                .count();
-            rest = next.get(spaces..).unwrap_or_default();
-        }
-        if lines.is_empty() {
-            lines.push(Line::default());
+            lines.push(line(rest.get(..shown).unwrap_or(rest), None, None));
+            rest = rest.get(shown + left_out..).unwrap_or_default();
         }
         lines
     }
@@ -312,5 +308,7 @@ mod tests {
             text(pieces("unbreakable", &glyphs).wrap_words(4)),
             ["unbr", "eaka", "ble"]
         );
+        assert_eq!(text(pieces("ab ", &glyphs).wrap_words(2)), ["ab"]);
+        assert_eq!(text(pieces("", &glyphs).wrap_words(2)), [""]);
     }
 }

@@ -12,6 +12,7 @@ use super::cell::Pieces;
 use super::graph;
 use super::number::{self, counted};
 use super::process_view::{coverage, who};
+use crate::model::totals::FunctionKey;
 use crate::model::{EntryKey, History, ProcessStatus, Row, Snapshot};
 
 /// Columns of the labels.
@@ -154,7 +155,11 @@ fn lines(app: &App, key: &EntryKey, width: u16) -> Vec<Line<'static>> {
     let Some(snapshot) = &app.shown().snapshot else {
         return text.lines;
     };
-    let rows: Vec<&Row> = snapshot.rows.iter().filter(|row| is_of(row, key)).collect();
+    let rows: Vec<&Row> = snapshot
+        .rows
+        .iter()
+        .filter(|row| key.covers(&FunctionKey::of(row)))
+        .collect();
     let process = |pid: u32| snapshot.processes.iter().find(|process| process.pid == pid);
     match key {
         EntryKey::Function {
@@ -185,24 +190,6 @@ fn lines(app: &App, key: &EntryKey, width: u16) -> Vec<Line<'static>> {
         }
     }
     text.lines
-}
-
-fn is_of(row: &Row, key: &EntryKey) -> bool {
-    match key {
-        EntryKey::Function {
-            pid,
-            filename,
-            line,
-            function,
-        } => {
-            row.pid == *pid
-                && row.line == *line
-                && row.function == *function
-                && row.filename == *filename
-        }
-        EntryKey::File(filename) => row.filename == *filename,
-        EntryKey::Process(pid) => row.pid == *pid,
-    }
 }
 
 /// Labelled lines that are being written.

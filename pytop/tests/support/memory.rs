@@ -3,8 +3,12 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
+use std::thread;
+use std::time::Instant;
 
 use ::pytop::cpython::{Site, examine};
+
+use super::DEADLINE;
 
 /// The markers of a file as they are in one process's memory.
 pub(crate) struct Marked {
@@ -77,6 +81,20 @@ impl Marked {
     pub(crate) fn is_untouched(&self) -> bool {
         self.semaphores().iter().all(|semaphore| *semaphore == 0)
             && self.breakpoints().iter().all(|breakpoint| !breakpoint)
+    }
+
+    /// Waits until the kernel has taken the probes out, which it does after pytop has gone.
+    pub(crate) fn await_untouched(&self) {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.is_untouched() {
+            assert!(
+                Instant::now() < deadline,
+                "semaphores {:?}",
+                self.semaphores()
+            );
+            // Nobody tells what the kernel has done, so this asks again and again.
+            thread::yield_now();
+        }
     }
 
     /// Every semaphore is raised and every breakpoint is there.

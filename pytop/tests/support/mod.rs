@@ -41,7 +41,7 @@ pub(crate) use lines::Lines;
 pub(crate) use memory::Marked;
 pub(crate) use outcome::Outcome;
 pub(crate) use python::{Python, Running};
-pub(crate) use pytop::{Pytop, machine_wide};
+pub(crate) use pytop::{Pytop, await_end, machine_wide};
 pub(crate) use script::Script;
 
 /// How long anything may take that is waited for. Only a defect takes so long.

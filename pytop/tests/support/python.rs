@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -158,6 +159,14 @@ impl Running {
     /// Waits for this line.
     pub(crate) fn expect(&self, line: &str) {
         assert_eq!(self.line(), line, "printed by {}", self.name);
+    }
+
+    /// The numbers on the next line that it prints.
+    pub(crate) fn numbers<N: FromStr>(&self) -> Vec<N> {
+        let line = self.line();
+        let numbers = line.split(' ').map(|number| number.parse().ok());
+        let numbers: Option<Vec<N>> = numbers.collect();
+        numbers.unwrap_or_else(|| panic!("{} said {line}", self.name))
     }
 
     /// All lines that it prints from here on.

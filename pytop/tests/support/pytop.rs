@@ -1,6 +1,7 @@
 //! The real pytop, run as users run it.
 
 use std::ffi::OsStr;
+use std::io::{Write as _, pipe};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -47,10 +48,25 @@ impl Pytop {
         Self::spawn_command(command)
     }
 
-    /// Starts a command that is pytop and prints JSON.
-    pub(crate) fn spawn_command(mut command: Command) -> Self {
+    /// Starts pytop with a command, which reads `go` and then the end of its input.
+    pub(crate) fn spawn_told<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        let (input, mut told) = pipe().expect("a pipe can be made");
+        told.write_all(b"go\n").expect("a pipe has room");
+        let mut command = Self::command();
         command
-            .stdin(Stdio::null())
+            .args(["--format", "json", "-t", "0"])
+            .args(arguments);
+        Self::spawn_reading(command, input.into())
+    }
+
+    /// Starts a command that is pytop and prints JSON.
+    pub(crate) fn spawn_command(command: Command) -> Self {
+        Self::spawn_reading(command, Stdio::null())
+    }
+
+    fn spawn_reading(mut command: Command, input: Stdio) -> Self {
+        command
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("pytop can be started");
@@ -168,7 +184,7 @@ impl Drop for Pytop {
 ///
 /// # Panics
 /// It does not end within [`DEADLINE`].
-pub(super) fn await_end(name: &str, child: &Child) {
+pub(crate) fn await_end(name: &str, child: &Child) {
     // A thread waits, because no call does so with a deadline.
     let (sender, ended) = channel();
     let pid = Pid::from_raw(child.id().cast_signed());

@@ -18,9 +18,7 @@ pub(crate) struct Script {
 impl Script {
     /// A script of `pytop/tests/scripts`.
     pub(crate) fn named(name: &str, interpreter: &Interpreter, form: Form) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/scripts")
-            .join(name);
+        let path = Self::source(name);
         let text = fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
         Self::of_text(name, text, interpreter, form)
@@ -52,6 +50,20 @@ impl Script {
             .strip_prefix(root)
             .expect("a script is within its root");
         format!("/{}", inside.to_str().expect("paths of tests are UTF-8"))
+    }
+
+    /// Places another script of `pytop/tests/scripts` beside it, and returns its path as processes
+    /// see it.
+    pub(crate) fn add(&self, name: &str) -> String {
+        let path = self.folder.path().join(name);
+        fs::copy(Self::source(name), &path).expect("a script can be copied");
+        Self::seen_from(&self.root, &path)
+    }
+
+    fn source(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/scripts")
+            .join(name)
     }
 
     /// Its path as the process sees it: the filename of its code objects.

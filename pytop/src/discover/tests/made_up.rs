@@ -6,6 +6,7 @@ use std::os::linux::fs::MetadataExt as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use nix::sys::stat::{major, minor};
@@ -403,6 +404,43 @@ fn a_file_that_is_written_to_is_examined_again() {
     let versions: Vec<_> = after.processes.iter().map(|found| version(found)).collect();
     assert_eq!(versions, ["9", "7"]);
     assert_eq!(after.interpreters.len(), 2);
+}
+
+#[test]
+fn an_interpreter_that_nobody_runs_yet_is_kept_as_long_as_it_is_asked_for() {
+    let machine = Machine::new();
+    let python = machine.python("python3", '9');
+    let script = machine.file("python", b"#!/bin/sh", b"");
+    let files = [
+        script,
+        machine.folder.path().join("missing"),
+        python.clone(),
+    ];
+    let (mut finder, examined) = machine.finder();
+    for _ in 0..100 {
+        let [installed] = &finder.interpreters_in(&files)[..] else {
+            panic!("one interpreter expected");
+        };
+        assert_eq!(installed.interpreter, '9');
+        let scan = finder.scan().expect("a tree");
+        assert!(scan.processes.is_empty() && scan.unexamined.is_empty());
+        assert!(Arc::ptr_eq(&scan.interpreters[0], installed));
+    }
+    // Its first process has the same record.
+    machine.process(7, &[&python], Access::MapFiles);
+    let found = finder.look_at(7).expect("found");
+    let installed = finder.interpreters_in(&files);
+    assert!(Arc::ptr_eq(&found.interpreters[0], &installed[0]));
+    // One that has taken its place is another.
+    machine.python("newer", '8');
+    fs::rename(machine.folder.path().join("newer"), &python).expect("it is ours");
+    assert_eq!(finder.interpreters_in(&files)[0].interpreter, '8');
+    assert_eq!(examined.load(Ordering::Relaxed), 3, "each file once");
+    fs::remove_dir_all(machine.proc().join("7")).expect("removed");
+    for _ in 0..100 {
+        finder.scan().expect("a tree");
+    }
+    assert!(finder.scan().expect("a tree").interpreters.is_empty());
 }
 
 #[test]

@@ -1,0 +1,47 @@
+//! What a run is asked to do.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::cli::MethodChoice;
+use crate::probe::launch::Output;
+
+/// What to count, and for how long.
+#[derive(Debug)]
+pub struct Options {
+    /// Which processes.
+    pub target: Target,
+    /// The length of an interval.
+    pub interval: Duration,
+    /// End after so many snapshots.
+    pub snapshots: Option<u64>,
+    /// How to count.
+    pub method: MethodChoice,
+    /// Functions that can be counted in one interval.
+    pub table_size: u32,
+    /// Run an empty program at each probe, for measuring.
+    pub count_nothing: bool,
+}
+
+/// Which processes to count.
+#[derive(Debug)]
+pub enum Target {
+    /// Every CPython process.
+    Machine,
+    /// These, and their descendants if asked for.
+    Processes {
+        /// Their pids.
+        pids: Vec<u32>,
+        /// Their descendants too.
+        children: bool,
+    },
+    /// A command to be started, and its descendants if asked for.
+    Command {
+        /// The program and its arguments.
+        words: Vec<OsString>,
+        /// Its descendants too.
+        children: bool,
+        /// Where its output goes.
+        output: Output,
+    },
+}
