@@ -25,10 +25,14 @@
 //! RESUME bytecodes of 3.11 and later are found by a table among the read-only data.
 
 mod arguments;
+mod code;
 mod elf;
+mod eval;
+mod layout;
 mod marker;
 mod notes;
 mod reason;
+mod resume;
 mod source;
 mod symbols;
 #[cfg(test)]
@@ -41,7 +45,12 @@ use std::path::Path;
 use object::elf as constants;
 use pytop_common::marker::MarkerSpec;
 
+pub use code::{CodeMethod, EvalSite, Stepping, Value, examine_code};
+pub use layout::{
+    BytecodeLayout, CodeLayout, CurrentFrame, Layout, Repeats, TextLayout, ThreadLayout,
+};
 pub use reason::{ExamineError, NotCountable};
+pub use resume::{Family, Handler, Operand, Resume};
 pub use version::{Release, Version};
 
 use elf::Elf;
