@@ -126,11 +126,33 @@ pub(super) fn examine_code_for(
         return Ok(Err(NotCountable::UnknownVersion));
     };
     let dynamic = Dynamic::read(&elf)?;
-    match version.minor() {
-        minor if minor < (3, 6) => Ok(Err(NotCountable::TooOld { version })),
-        minor if minor < (3, 11) => {
-            eval::site(&elf, &dynamic, version).map(|site| site.map(CodeMethod::Eval))
-        }
-        _ => resume::find(&elf, &dynamic, version).map(|resume| resume.map(CodeMethod::Resume)),
+    let method = match version.minor() {
+        minor if minor < (3, 6) => Err(NotCountable::TooOld { version }.into()),
+        minor if minor < (3, 11) => eval::site(&elf, &dynamic, version).map(CodeMethod::Eval),
+        _ => resume::find(&elf, &dynamic, version).map(CodeMethod::Resume),
+    };
+    match method {
+        Ok(method) => Ok(Ok(method)),
+        Err(Failure::Reason(reason)) => Ok(Err(reason)),
+        Err(Failure::Fault(fault)) => Err(fault),
+    }
+}
+
+/// Why there is no method: the file cannot be read, or the interpreter cannot be counted.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Fault(Fault),
+    Reason(NotCountable),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<NotCountable> for Failure {
+    fn from(reason: NotCountable) -> Self {
+        Self::Reason(reason)
     }
 }

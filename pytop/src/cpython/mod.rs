@@ -25,14 +25,18 @@
 //! RESUME bytecodes of 3.11 and later are found by a table among the read-only data.
 
 mod arguments;
+mod block;
 mod code;
+
 mod elf;
 mod eval;
+mod jumps;
 mod layout;
 mod marker;
 mod notes;
 mod reason;
 mod resume;
+mod site;
 mod source;
 mod symbols;
 #[cfg(test)]

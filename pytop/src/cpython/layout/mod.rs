@@ -2,6 +2,40 @@
 //!
 //! All offsets are in bytes, for 64-bit builds.
 
+mod debug_offsets;
+mod versions;
+
+use super::code::Failure;
+use super::elf::Elf;
+use super::symbols::Dynamic;
+use super::{NotCountable, Version};
+
+/// From a frame to the address of its current instruction, in every version from 3.11 on
+/// (`prev_instr`, from 3.13 on `instr_ptr`).
+pub(super) const FRAME_TO_INSTRUCTION: u64 = 0x38;
+
+/// The layout of an interpreter, if it has one that is known.
+pub(super) fn read(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Layout, Failure> {
+    let Some(layout) = versions::layout(version.minor()) else {
+        return Err(NotCountable::UnknownOpcodes { version }.into());
+    };
+    // Functions of builds that count all references (Include/object.h, Objects/object.c), among them all
+    // with --with-pydebug and --with-trace-refs, whose objects begin with more fields.
+    for name in ["_Py_NegativeRefcount", "_Py_RefTotal", "_Py_GetRefTotal"] {
+        if dynamic.find(elf, name)?.is_some() {
+            return Err(NotCountable::DebugBuild.into());
+        }
+    }
+    debug_offsets::check(elf, dynamic, version, &layout)?;
+    // A program may have a zeroed copy of the library's: that is not the one in this file.
+    let code_type = dynamic.find(elf, "PyCode_Type")?;
+    let code_type = code_type.filter(|symbol| !symbol.is_function);
+    Ok(Layout {
+        code_type: code_type.map(|symbol| symbol.address),
+        ..layout
+    })
+}
+
 /// Offsets of fields in the structures of one CPython.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {

@@ -1,11 +1,18 @@
 //! The method for 3.11 and later: the handlers of the bytecodes with which every code begins.
 
-use super::code::{Stepping, Value};
+mod handlers;
+mod opcodes;
+mod registers;
+mod table;
+
+use super::block::Block;
+use super::code::{Failure, Stepping, Value};
 use super::elf::Elf;
-use super::layout::Layout;
-use super::source::Fault;
+use super::layout::{self, Layout};
 use super::symbols::Dynamic;
 use super::{NotCountable, Version};
+
+use opcodes::Opcodes;
 
 /// Everything that is needed to count the entries of frames by the RESUME family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +74,20 @@ pub enum Family {
     Instrumented,
 }
 
+impl Family {
+    /// The name of the bytecode.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resume => "RESUME",
+            Self::ResumeQuick => "RESUME_QUICK",
+            Self::ResumeCheck => "RESUME_CHECK",
+            Self::ResumeCheckJit => "RESUME_CHECK_JIT",
+            Self::Instrumented => "INSTRUMENTED_RESUME",
+        }
+    }
+}
+
 /// What the operand of a RESUME says: the byte behind the opcode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operand {
@@ -78,10 +99,41 @@ pub struct Operand {
 }
 
 /// Finds the sites in an interpreter of 3.11 or later.
-pub(super) fn find(
-    _elf: &Elf<'_>,
-    _dynamic: &Dynamic,
-    version: Version,
-) -> Result<Result<Resume, NotCountable>, Fault> {
-    Ok(Err(NotCountable::UnknownOpcodes { version }))
+pub(super) fn find(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Resume, Failure> {
+    let Some(opcodes) = Opcodes::of(version) else {
+        return Err(NotCountable::UnknownOpcodes { version }.into());
+    };
+    let layout = layout::read(elf, dynamic, version)?;
+    let table = table::find(elf, dynamic, opcodes)?;
+    let family = handlers::family(elf, opcodes, &table)?;
+    let all = handlers::others(elf, opcodes, &table)?;
+    let blocks: Vec<&Block> = family.iter().map(|handler| &handler.block).collect();
+    let all: Vec<&Block> = all.iter().chain(blocks.iter().copied()).collect();
+    let nop = handlers::block(elf, table.handler(opcodes.nop))?
+        .ok_or(NotCountable::BadHandler {
+            bytecode: "NOP",
+            why: NO_BLOCK,
+        })?
+        .1;
+    let registers = registers::tell(&blocks, &nop, &all, &layout)?;
+    let references = handlers::references(elf, &family, &table)?;
+    let mut sites = Vec::with_capacity(family.len());
+    for handler in &family {
+        let site = handler.site(elf, &table, &family, &references, &registers, &layout)?;
+        sites.push(site);
+    }
+    let executor_file_offset = opcodes.enter_executor.and_then(|opcode| {
+        let address = table.handler(opcode);
+        let own = table.handlers.iter().filter(|other| **other == address);
+        let offset = elf.file_offset(address, 1, |segment| segment.executable)?;
+        (own.count() == 1).then_some(offset)
+    });
+    Ok(Resume {
+        handlers: sites,
+        operand: opcodes.operand,
+        executor_file_offset,
+        layout,
+    })
 }
+
+const NO_BLOCK: &str = "does not begin with instructions that pytop knows";
