@@ -60,7 +60,8 @@ pub(super) fn site(
     let argument = if version.minor() < (3, 9) { RDI } else { RSI };
     let frame = Path::start(argument);
     let places = |step: &_| block.locate(step, frame);
-    let Some((step, frame)) = site::candidates(&block, &code, symbol.address, &inner)
+    let Some((step, frame)) = site::emulated(&block, &code, symbol.address, &inner)
+        .chain(block.steps.first())
         .find_map(|step| Some((step, places(step)?)))
     else {
         return Err(bad("does not begin with instructions that pytop knows"));

@@ -2,8 +2,7 @@
 //!
 //! The kernel does the work of a few instructions itself, and has a copy of any other run by itself
 //! and trap, which takes twenty times as long. So the first choice is an instruction of
-//! the first kind, and the last such one: at the branch at the end, the flags tell the most. It
-//! must be passed by everything that passes the first instruction and by nothing else, so no
+//! the first kind. It must be passed by everything that passes the first instruction and by nothing else, so no
 //! jump may lead to between the two. The first instruction is right too, whatever
 //! jumps behind it.
 
@@ -14,20 +13,18 @@ use super::elf::Elf;
 /// Longest block that is read, in bytes.
 pub(super) const MAX_BLOCK: u64 = 512;
 
-/// The instructions that can get the probe, the best first. `code` are the bytes from `start` on,
-/// `inner` the targets of jumps behind `start`.
-pub(super) fn candidates<'b>(
+/// The instructions that can get the probe: those that the kernel emulates, in order. `code` are
+/// the bytes from `start` on, `inner` the targets of jumps behind `start`.
+pub(super) fn emulated<'b>(
     block: &'b Block,
     code: &'b [u8],
     start: u64,
     inner: &'b [u64],
-) -> impl Iterator<Item = &'b Step> {
-    let first = block.steps.first();
-    let last = inner.iter().min().copied().unwrap_or(u64::MAX);
-    let cheap = block.steps.iter().rev().filter(move |step| {
-        step.instruction.ip() < last && stepping_of(step, code, start) == Stepping::Emulated
-    });
-    cheap.chain(first)
+) -> impl DoubleEndedIterator<Item = &'b Step> {
+    let first_jump = inner.iter().min().copied().unwrap_or(u64::MAX);
+    block.steps.iter().filter(move |step| {
+        step.instruction.ip() < first_jump && stepping_of(step, code, start) == Stepping::Emulated
+    })
 }
 
 /// How the kernel carries the instruction out.

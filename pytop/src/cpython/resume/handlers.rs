@@ -150,7 +150,10 @@ impl Member {
             .chain(entered.copied())
             .filter(|to| *to != self.start)
             .collect();
-        let found = site::candidates(&self.block, &self.code, self.start, &inner)
+        let found = site::emulated(&self.block, &self.code, self.start, &inner)
+            // At the branch at the end, the flags tell the most.
+            .rev()
+            .chain(self.block.steps.first())
             .find_map(|step| self.handler(elf, step, registers, layout));
         let found = found.ok_or_else(|| bad("has no instruction that pytop can count at"))?;
         Ok(Handler {

@@ -33,8 +33,9 @@ pub(super) struct Registers {
     pub(super) thread: Option<Path>,
 }
 
-/// Fewer votes than this elect nobody. Real interpreters have more than a hundred.
-const MIN_VOTES: usize = 50;
+/// Fewer votes than this elect nobody. GCC gives some 200 of them, Clang 32, because it keeps the
+/// address of the field itself on the stack.
+const MIN_VOTES: usize = 24;
 
 const UNCLEAR: NotCountable =
     NotCountable::BadOpcodeTable("leads to handlers whose registers pytop cannot tell apart");
