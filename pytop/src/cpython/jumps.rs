@@ -45,8 +45,8 @@ pub(super) struct Jump {
 pub(super) struct References {
     /// Direct branches into the wanted pieces of code.
     pub(super) jumps: Vec<Jump>,
-    /// How many instructions seem to have the wanted address in them.
-    pub(super) addresses: usize,
+    /// Some instruction has the wanted address in it.
+    pub(super) refers: bool,
 }
 
 /// Searches the executable segments for direct branches into `pieces`, and for the address
@@ -70,7 +70,12 @@ pub(super) fn search(
             // Chunks overlap, so that no instruction is cut.
             let length = (segment.file_size - position).min(CHUNK + LONGEST);
             let offset = segment.offset.saturating_add(position);
-            let bytes = elf.source.read(offset, length, CHUNK + LONGEST, TEXT)?;
+            let mut bytes = elf
+                .source
+                .read(offset, length, CHUNK + LONGEST, TEXT)?
+                .into_owned();
+            // At the end of the segment, branches may be shorter than the longest.
+            bytes.extend([0; LONGEST as usize]);
             let address = segment.address.wrapping_add(position);
             let own = usize::try_from(CHUNK).unwrap_or(usize::MAX);
             references.search(&bytes, own, address, pieces, wanted);
@@ -104,38 +109,42 @@ impl References {
         let highest = pieces.iter().map(|piece| piece.end).max().unwrap_or(0);
         // Absolute, as programs at fixed addresses have it.
         let absolute = wanted.and_then(|wanted| u32::try_from(wanted).ok());
-        for at in 0..bytes.len().min(own) {
-            let Some(rest) = bytes.get(at..) else { break };
-            let (size, distance) = match *rest {
-                [0xe8 | 0xe9, a, b, c, d, ..] => (5, i64::from(i32::from_le_bytes([a, b, c, d]))),
-                [0x0f, 0x80..=0x8f, a, b, c, d, ..] => {
-                    (6, i64::from(i32::from_le_bytes([a, b, c, d])))
-                }
-                [0x70..=0x7f | 0xeb | 0xe0..=0xe3, a, ..] => (2, i64::from(i8::from_le_bytes([a]))),
-                _ => (0, 0),
+        let windows = bytes.windows(LONGEST as usize).take(own);
+        for (here, window) in (address..).zip(windows) {
+            let Ok(window) = <&[u8; LONGEST as usize]>::try_from(window) else {
+                break;
             };
-            let here = address.wrapping_add(at as u64);
-            if size != 0 {
-                let to = here.wrapping_add(size).wrapping_add_signed(distance);
-                if lowest <= to
-                    && to < highest
-                    && self.jumps.len() <= MAX_BRANCHES
-                    && pieces.iter().any(|piece| piece.contains(&to))
-                {
-                    self.jumps.push(Jump { from: here, to });
-                }
+            if let Some(to) = branch_target(here, *window)
+                && lowest <= to
+                && to < highest
+                && self.jumps.len() <= MAX_BRANCHES
+                && pieces.iter().any(|piece| piece.contains(&to))
+            {
+                self.jumps.push(Jump { from: here, to });
             }
-            if let (Some(wanted), [a, b, c, d, ..]) = (wanted, rest) {
-                let word = u32::from_le_bytes([*a, *b, *c, *d]);
-                let relative = here
-                    .wrapping_add(4)
-                    .wrapping_add_signed(i64::from(word.cast_signed()));
-                if absolute == Some(word) || relative == wanted {
-                    self.addresses += 1;
-                }
+            if self.refers {
+                continue;
             }
+            let [a, b, c, d, ..] = *window;
+            let word = u32::from_le_bytes([a, b, c, d]);
+            let relative = here
+                .wrapping_add(4)
+                .wrapping_add_signed(i64::from(word.cast_signed()));
+            self.refers = absolute == Some(word) || Some(relative) == wanted;
         }
     }
+}
+
+/// Where a branch leads that begins with these bytes at `here`.
+fn branch_target(here: u64, bytes: [u8; LONGEST as usize]) -> Option<u64> {
+    let (size, distance) = match bytes {
+        [0xe8 | 0xe9, a, b, c, d, _] => (5, i32::from_le_bytes([a, b, c, d])),
+        [0x0f, 0x80..=0x8f, a, b, c, d] => (6, i32::from_le_bytes([a, b, c, d])),
+        [0x70..=0x7f | 0xeb | 0xe0..=0xe3, a, ..] => (2, i32::from(a.cast_signed())),
+        _ => return None,
+    };
+    let next = here.wrapping_add(size);
+    Some(next.wrapping_add_signed(i64::from(distance)))
 }
 
 /// What is found on the way to an address.

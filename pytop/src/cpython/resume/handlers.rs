@@ -104,7 +104,7 @@ pub(super) fn references(
     let bad = NotCountable::BadOpcodeTable;
     let references = jumps::search(elf, &pieces, Some(table.address))?
         .ok_or(bad("is in a file too large to be searched for jumps"))?;
-    if references.addresses == 0 {
+    if !references.refers {
         return Err(bad("is not used by any instruction").into());
     }
     Ok(references)
