@@ -1,4 +1,31 @@
 //! The method for 3.11 and later: the handlers of the bytecodes with which every code begins.
+//!
+//! Since 3.11 a call from Python to Python does not leave the evaluation loop, so there is no
+//! function to put a probe on. But the code of every function begins with a bytecode `RESUME`,
+//! and goes on with one after each `yield`; the loop reaches its handler, a piece of one huge
+//! function, through a table of 256 addresses. Nothing of that has a symbol. From bytes to sites:
+//!
+//! ```text
+//! opcodes     the numbers of the bytecodes of a version
+//! table       the table of the handlers, by the shape that the unused numbers give it
+//! registers   where the loop keeps its variables, by what the first instructions of all handlers do
+//! handlers    the handlers of the RESUME family, who jumps into them, and the site of each
+//! ```
+//!
+//! A handler as GCC 13 makes it (`RESUME_CHECK` of a 3.13), with the site at the `jne`: the kernel emulates it, and
+//! its zero flag tells that the code is current without a read of memory.
+//!
+//! ```text
+//! 49 8b 46 18              mov  0x18(%r14),%rax      tstate->eval_breaker
+//! 48 89 6b 38              mov  %rbp,0x38(%rbx)      frame->instr_ptr = next_instr
+//! 48 83 c5 02              add  $0x2,%rbp            next_instr++
+//! 48 8b 3b                 mov  (%rbx),%rdi          frame->f_executable
+//! 48 39 87 a8 00 00 00     cmp  %rax,0xa8(%rdi)      == _co_instrumentation_version?
+//! 0f 85 9e a3 00 00        jne  …                    no: RESUME does it
+//! ```
+//!
+//! The generator of 3.11 and later is created by another bytecode (`RETURN_GENERATOR`), which is not counted: its
+//! code begins to run with a RESUME like any other.
 
 mod handlers;
 mod opcodes;
@@ -116,6 +143,9 @@ pub(super) fn find(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result
         })?
         .1;
     let registers = registers::tell(&blocks, &nop, &all, &layout)?;
+    if registers::are_arguments(&registers, &table.handlers) {
+        return Err(NotCountable::TailCalling.into());
+    }
     let references = handlers::references(elf, &family, &table)?;
     let mut sites = Vec::with_capacity(family.len());
     for handler in &family {

@@ -107,6 +107,17 @@ pub(super) fn tell(
     })
 }
 
+/// Whether every handler is a function of its own that calls the next one last
+/// (`--with-tail-call-interp`, 3.14 and later): functions begin at multiples of 16, and Clang's
+/// convention for them (`preserve_none`) has the frame as the first argument in r12, the stack in r13, the
+/// thread in r14 and the next instruction in r15.
+pub(super) fn are_arguments(registers: &Registers, handlers: &[u64]) -> bool {
+    registers.frame == Path::start(12)
+        && registers.thread == Some(Path::start(14))
+        && registers.next_instruction == Path::start(15)
+        && handlers.iter().all(|handler| handler.is_multiple_of(16))
+}
+
 /// What a handler stores as the current instruction of what frame.
 fn frame_and_instruction(block: &Block) -> Option<(Path, Path)> {
     block.stores.iter().find_map(|store| {

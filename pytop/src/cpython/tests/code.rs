@@ -56,7 +56,9 @@ impl Loop {
             program.text.extend_from_slice(code);
             address
         };
-        let unknown = add(&[0x0f, 0x0b]);
+        let mut ud2 = [0xcc; 16];
+        ud2[..2].copy_from_slice(&[0x0f, 0x0b]);
+        let unknown = add(&ud2);
         for opcode in 0..=u8::MAX {
             let code = match opcode {
                 _ if UNUSED.iter().any(|range| range.contains(&opcode)) => {
@@ -383,6 +385,26 @@ fn a_debug_build_is_refused() {
         .exports
         .push(function("_Py_NegativeRefcount", address, 8));
     assert_eq!(made.examine(), Err(NotCountable::DebugBuild));
+}
+
+#[test]
+fn a_tail_calling_build_is_refused() {
+    let made = Loop::with(|opcode, table| {
+        // mov %r15,0x38(%r12); add $2,%r15
+        let begin = [0x4d, 0x89, 0x7c, 0x24, 0x38, 0x49, 0x83, 0xc7, 0x02];
+        // mov 0x18(%r14),%rax; mov (%r12),%rdi
+        let load = [0x49, 0x8b, 0x46, 0x18, 0x49, 0x8b, 0x3c, 0x24];
+        let what = match opcode {
+            RESUME | CHECK | INSTRUMENTED => [&load[..], &COMPARE, &[0x75, 0]].concat(),
+            // movzwl (%r15),%eax
+            NOP => vec![0x41, 0x0f, 0xb7, 0x07],
+            _ => Vec::new(),
+        };
+        let mut code = [&begin[..], &what, &[0xff, 0x24, 0xc5], &table].concat();
+        code.resize(code.len().next_multiple_of(16), 0xcc);
+        Some(code)
+    });
+    assert_eq!(made.examine(), Err(NotCountable::TailCalling));
 }
 
 #[test]
