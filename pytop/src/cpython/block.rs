@@ -461,13 +461,15 @@ pub(super) fn word(register: u8) -> Option<u8> {
 /// How the kernel carries an instruction out under a probe, as in `branch_setup_xol_ops` and
 /// `push_setup_xol_ops` of arch/x86/kernel/uprobes.c.
 pub(super) fn stepping(instruction: &Instruction, bytes: &[u8]) -> Stepping {
-    let emulated = match bytes {
-        // nop, jmp, call, push of a 64-bit register; jcc, short and long.
-        [0x90 | 0x50..=0x57 | 0x70..=0x7f | 0xe8 | 0xe9 | 0xeb, ..] => true,
-        [0x41, 0x50..=0x57] => true,
-        [0x0f, 0x80..=0x8f, ..] => true,
-        _ => false,
-    };
+    let emulated = matches!(
+        bytes,
+        // nop, push of a 64-bit register, short jcc, call, jmp; push of r8 to r15; long jcc.
+        [
+            0x90 | 0x50..=0x57 | 0x70..=0x7f | 0xe8 | 0xe9 | 0xeb,
+            ..
+        ] | [0x41, 0x50..=0x57]
+            | [0x0f, 0x80..=0x8f, ..]
+    );
     if emulated && !instruction.is_invalid() {
         Stepping::Emulated
     } else {

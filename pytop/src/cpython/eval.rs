@@ -45,7 +45,8 @@ pub(super) fn site(
     let Some(block) = Block::follow(&code, symbol.address) else {
         return Err(bad("does not begin with instructions that pytop knows"));
     };
-    let Some(references) = jumps::search(elf, &[symbol.address..block.end()], None)? else {
+    let piece = symbol.address..block.end();
+    let Some(references) = jumps::search(elf, std::slice::from_ref(&piece), None)? else {
         return Err(bad(
             "is in a file too large to be searched for jumps into it",
         ));

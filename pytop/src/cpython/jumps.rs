@@ -19,9 +19,11 @@ use super::elf::Elf;
 use super::source::Fault;
 
 /// Bytes of the text that are in memory at once.
-const CHUNK: u64 = 1 << 20;
+const CHUNK: usize = 1 << 20;
 /// Longest direct branch without its prefixes, in bytes.
-const LONGEST: u64 = 6;
+const LONGEST: usize = 6;
+/// Chunks overlap, so that no instruction is cut.
+const LONGEST_READ: u64 = (CHUNK + LONGEST) as u64;
 /// Bytes that are decoded before an instruction, to fall into step with the instructions.
 const APPROACH: u64 = 256;
 /// From how many places it is tried.
@@ -67,22 +69,20 @@ pub(super) fn search(
         }
         let mut position = 0;
         while position < segment.file_size {
-            // Chunks overlap, so that no instruction is cut.
-            let length = (segment.file_size - position).min(CHUNK + LONGEST);
+            let length = (segment.file_size - position).min(LONGEST_READ);
             let offset = segment.offset.saturating_add(position);
             let mut bytes = elf
                 .source
-                .read(offset, length, CHUNK + LONGEST, TEXT)?
+                .read(offset, length, LONGEST_READ, TEXT)?
                 .into_owned();
             // At the end of the segment, branches may be shorter than the longest.
-            bytes.extend([0; LONGEST as usize]);
+            bytes.extend([0; LONGEST]);
             let address = segment.address.wrapping_add(position);
-            let own = usize::try_from(CHUNK).unwrap_or(usize::MAX);
-            references.search(&bytes, own, address, pieces, wanted);
+            references.search(&bytes, address, pieces, wanted);
             if references.jumps.len() > MAX_BRANCHES {
                 return Ok(None);
             }
-            position += CHUNK;
+            position += CHUNK as u64;
         }
     }
     let mut real = Vec::new();
@@ -96,22 +96,15 @@ pub(super) fn search(
 }
 
 impl References {
-    /// Searches the instructions that begin among the first `own` of these bytes.
-    fn search(
-        &mut self,
-        bytes: &[u8],
-        own: usize,
-        address: u64,
-        pieces: &[Range<u64>],
-        wanted: Option<u64>,
-    ) {
+    /// Searches the instructions that begin among the first [`CHUNK`] of these bytes.
+    fn search(&mut self, bytes: &[u8], address: u64, pieces: &[Range<u64>], wanted: Option<u64>) {
         let lowest = pieces.iter().map(|piece| piece.start).min().unwrap_or(0);
         let highest = pieces.iter().map(|piece| piece.end).max().unwrap_or(0);
         // Absolute, as programs at fixed addresses have it.
         let absolute = wanted.and_then(|wanted| u32::try_from(wanted).ok());
-        let windows = bytes.windows(LONGEST as usize).take(own);
+        let windows = bytes.windows(LONGEST).take(CHUNK);
         for (here, window) in (address..).zip(windows) {
-            let Ok(window) = <&[u8; LONGEST as usize]>::try_from(window) else {
+            let Ok(window) = <&[u8; LONGEST]>::try_from(window) else {
                 break;
             };
             if let Some(to) = branch_target(here, *window)
@@ -136,7 +129,7 @@ impl References {
 }
 
 /// Where a branch leads that begins with these bytes at `here`.
-fn branch_target(here: u64, bytes: [u8; LONGEST as usize]) -> Option<u64> {
+fn branch_target(here: u64, bytes: [u8; LONGEST]) -> Option<u64> {
     let (size, distance) = match bytes {
         [0xe8 | 0xe9, a, b, c, d, _] => (5, i32::from_le_bytes([a, b, c, d])),
         [0x0f, 0x80..=0x8f, a, b, c, d] => (6, i32::from_le_bytes([a, b, c, d])),

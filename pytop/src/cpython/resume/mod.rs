@@ -48,8 +48,9 @@ pub struct Resume {
     pub handlers: Vec<Handler>,
     /// What the operand of a RESUME says.
     pub operand: Operand,
-    /// Where the handler of ENTER_EXECUTOR is in the file, in 3.13 and later: a hit there proves that a
-    /// just-in-time compiler or its interpreter is at work, which enters frames without a RESUME.
+    /// Where the handler of `ENTER_EXECUTOR` is in the file, in 3.13 and later: a hit there proves
+    /// that traces are run, by the just-in-time compiler or interpreted, which enter frames
+    /// without a RESUME. `None` also where no other bytecode's handler is apart from it.
     pub executor_file_offset: Option<u64>,
     /// Where the fields of the structures are.
     pub layout: Layout,
