@@ -10,7 +10,7 @@ use std::process::Command;
 
 use pytop::cpython::{
     CodeMethod, EvalSite, Family, Handler, Interpreter, Resume, Stepping, Value, Version, examine,
-    examine_code,
+    examine_code, examine_image,
 };
 
 use support::{interpreter, interpreters};
@@ -239,4 +239,34 @@ fn an_interpreter_of_another_version_is_refused() {
         let found = examine_code(copy.as_file(), copy.path(), &interpreter).expect("it is whole");
         assert!(found.is_err(), "3.{minor}");
     }
+}
+
+#[test]
+fn changed_bytes_of_a_real_interpreter_make_no_panic() {
+    let path = &interpreter("3.13").executable;
+    let right = method(path);
+    let CodeMethod::Resume(resume) = &right else {
+        panic!("3.13 has RESUME");
+    };
+    let mut image = fs::read(path).expect("it is there");
+    let examined = |image: &[u8]| examine_image(image, path);
+    assert!(matches!(examined(&image), Ok(Some((_, Ok(found)))) if found == right));
+    // Headers, and the instructions around each site; the same ones every time.
+    let near = resume.handlers.iter().map(|handler| handler.file_offset);
+    let mut random = 1_u64;
+    let mut changed = 0;
+    for start in near.chain([0, 0x40, 0x80]) {
+        for _ in 0..4 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let at = usize::try_from(start.saturating_sub(16) + (random >> 59)).expect("64 bits");
+            let byte = image[at];
+            image[at] = random.to_le_bytes()[4];
+            let found = examined(&image);
+            changed += usize::from(!matches!(found, Ok(Some((_, Ok(found)))) if found == right));
+            image[at] = byte;
+        }
+    }
+    assert!(changed > 0);
 }

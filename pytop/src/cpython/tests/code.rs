@@ -236,6 +236,28 @@ fn a_second_table_is_one_too_many() {
 }
 
 #[test]
+fn a_table_that_the_loader_fills() {
+    let right = Loop::new().resume();
+    let mut made = Loop::new();
+    let start = made.program.rodata.len() - 2048;
+    made.program.rodata[start..].fill(0);
+    assert!(made.reason().contains("was not found"));
+    let table = made.program.data_at(made.program.data.len() as u64);
+    for (place, handler) in (made.table..).step_by(8).zip(made.handlers) {
+        // R_X86_64_RELATIVE
+        for word in [place, 8, handler] {
+            made.program.data.extend(word.to_le_bytes());
+        }
+    }
+    made.program.relocations = Some((table, 256 * 24));
+    assert_eq!(made.resume(), right);
+    // One of another kind among them.
+    let at = made.program.data.len() - 24 * 100 + 8;
+    made.program.data[at] = 6;
+    assert!(made.reason().contains("was not found"));
+}
+
+#[test]
 fn a_table_that_no_instruction_uses() {
     let mut made = Loop::new();
     // Moved by a few bytes, it is where nobody looks for it.
