@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use iced_x86::{Decoder, DecoderOptions, FlowControl};
 
 use super::opcodes::{Opcodes, Usage};
-use super::registers::{Registers, versions_compared};
+use super::registers::{Registers, thread_of, versions_compared};
 use super::table::Table;
 use super::{Family, Handler, NO_BLOCK};
 use crate::cpython::NotCountable;
@@ -171,6 +171,8 @@ impl Member {
     ) -> Option<Handler> {
         let locate = |path| self.block.locate(step, path);
         let compared = versions_compared(Block::compared_before(step), registers.frame, layout);
+        let with = compared.and_then(|other| thread_of(other, layout));
+        let decides = with.is_some() && with == registers.thread;
         Some(Handler {
             opcode: self.opcode,
             family: self.family,
@@ -181,8 +183,7 @@ impl Member {
             frame: locate(registers.frame)?,
             next_instruction: locate(registers.next_instruction)?,
             thread_state: registers.thread.and_then(locate),
-            // All that is compared are versions and what keeps them from being current.
-            current_when_zero_flag: compared.map(|_| true),
+            current_when_zero_flag: decides.then_some(true),
             deopt_enters: false,
         })
     }

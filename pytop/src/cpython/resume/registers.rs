@@ -148,7 +148,7 @@ pub(super) fn versions_compared(
 }
 
 /// The state of the thread, given where the version was read that the code's was compared with.
-fn thread_of(compared: Path, layout: &Layout) -> Option<Path> {
+pub(super) fn thread_of(compared: Path, layout: &Layout) -> Option<Path> {
     let cleared = compared.cleared();
     let thread = match layout.thread?.repeats? {
         Repeats::Interpreter {

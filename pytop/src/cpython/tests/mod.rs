@@ -1,5 +1,6 @@
 //! Files made in memory, examined as a whole.
 
+mod blocks;
 mod code;
 mod damage;
 mod identity;
