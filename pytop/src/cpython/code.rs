@@ -102,15 +102,21 @@ pub fn examine_code(
     examine_code_for(Architecture::HOST, file, metadata.len(), interpreter).map_err(error)
 }
 
-/// [`super::examine`] and [`examine_code`] of a file whose bytes are `image`: the way in for fuzzing,
-/// where there is no file.
+/// All that is found in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Examined {
+    /// What [`super::examine`] finds.
+    pub interpreter: Interpreter,
+    /// What [`examine_code`] finds.
+    pub code: Result<CodeMethod, NotCountable>,
+}
+
+/// [`super::examine`] and [`examine_code`] of a file whose bytes are `image`: the way in for
+/// fuzzing, where there is no file.
 ///
 /// # Errors
 /// The bytes are an ELF file that contradicts itself.
-pub fn examine_image(
-    image: &[u8],
-    path: &Path,
-) -> Result<Option<(Interpreter, Result<CodeMethod, NotCountable>)>, ExamineError> {
+pub fn examine_image(image: &[u8], path: &Path) -> Result<Option<Examined>, ExamineError> {
     let error = |fault| ExamineError::new(path, fault);
     let (host, length) = (Architecture::HOST, image.len() as u64);
     let found = super::examine_for(host, &image, length, path).map_err(error)?;
@@ -118,7 +124,7 @@ pub fn examine_image(
         return Ok(None);
     };
     let code = examine_code_for(host, &image, length, &interpreter).map_err(error)?;
-    Ok(Some((interpreter, code)))
+    Ok(Some(Examined { interpreter, code }))
 }
 
 /// [`examine_code`] on a machine of any architecture.

@@ -1,14 +1,14 @@
 //! The method for 3.6 to 3.10: the function that every entry of a frame calls.
 //!
 //! ```text
-//! PyObject *_PyEval_EvalFrameDefault(PyFrameObject *f, int throwflag);                          3.6 to 3.8
-//! PyObject *_PyEval_EvalFrameDefault(PyThreadState *tstate, PyFrameObject *f, int throwflag);   3.9, 3.10
+//! 3.6 to 3.8   PyObject *_PyEval_EvalFrameDefault(PyFrameObject *f, int throwflag);
+//! 3.9, 3.10    PyObject *_PyEval_EvalFrameDefault(PyThreadState *tstate, PyFrameObject *f, int);
 //! ```
 //!
 //! The address of the function is stored in the state of the interpreter and called from there
-//! (`PyInterpreterState.eval_frame`, PEP 523). A compiler that guesses who is called may still make a
-//! copy of a function for one caller, but not of this one: it saves addresses of its own labels in a
-//! static table (`opcode_targets`), which neither GCC nor Clang copies or inlines.
+//! (`PyInterpreterState.eval_frame`, PEP 523). A compiler that guesses who is called may still make
+//! a copy of a function for one caller, but not of this one: it saves addresses of its own labels
+//! in a static table (`opcode_targets`), which neither GCC nor Clang copies or inlines.
 
 use super::block::Path;
 use super::code::{EvalSite, Failure};

@@ -28,8 +28,8 @@
 //! code        what the last two have in common
 //! ```
 //!
-//! The marker is found with every examination ([`examine`]). The other two read the whole text of an
-//! interpreter, some tens of milliseconds, and are asked for where they are wanted
+//! The marker is found with every examination ([`examine`]). The other two read the whole text of
+//! an interpreter, some tens of milliseconds, and are asked for where they are wanted
 //! ([`examine_code`]).
 
 mod arguments;
@@ -57,7 +57,7 @@ use std::path::Path;
 use object::elf as constants;
 use pytop_common::marker::MarkerSpec;
 
-pub use code::{CodeMethod, EvalSite, Stepping, Value, examine_code, examine_image};
+pub use code::{CodeMethod, EvalSite, Examined, Stepping, Value, examine_code, examine_image};
 pub use layout::{
     BytecodeLayout, CodeLayout, CurrentFrame, Layout, Repeats, TextLayout, ThreadLayout,
 };

@@ -1,10 +1,10 @@
 //! Which instruction of a block gets the probe.
 //!
 //! The kernel does the work of a few instructions itself, and has a copy of any other run by itself
-//! and trap, which takes twenty times as long. So the first choice is an instruction of
-//! the first kind. It must be passed by everything that passes the first instruction and by nothing else, so no
-//! jump may lead to between the two. The first instruction is right too, whatever
-//! jumps behind it.
+//! and trap, which takes twenty times as long. So the first choice is an instruction of the first
+//! kind. It must be passed by everything that passes the first instruction and by nothing else, so
+//! no jump may lead to between the two. The first instruction is right too, whatever jumps behind
+//! it.
 
 use super::block::{Block, Step, stepping};
 use super::code::Stepping;

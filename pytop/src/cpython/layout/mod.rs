@@ -19,8 +19,8 @@ pub(super) fn read(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result
     let Some(layout) = versions::layout(version.minor()) else {
         return Err(NotCountable::UnknownOpcodes { version }.into());
     };
-    // Functions of builds that count all references (Include/object.h, Objects/object.c), among them all
-    // with --with-pydebug and --with-trace-refs, whose objects begin with more fields.
+    // Functions of builds that count all references (Include/object.h, Objects/object.c), among
+    // them all with --with-pydebug and --with-trace-refs, whose objects begin with more fields.
     for name in ["_Py_NegativeRefcount", "_Py_RefTotal", "_Py_GetRefTotal"] {
         if dynamic.find(elf, name)?.is_some() {
             return Err(NotCountable::DebugBuild.into());

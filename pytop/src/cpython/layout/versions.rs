@@ -1,6 +1,6 @@
 //! The layouts of the releases: `Include/cpython/code.h`, `Include/cpython/unicodeobject.h`,
-//! `Include/cpython/pystate.h` and `Include/internal/pycore_frame.h` of each minor version (`Include/code.h` and
-//! `Include/frameobject.h` before 3.8).
+//! `Include/cpython/pystate.h` and `Include/internal/pycore_frame.h` of each minor version
+//! (`Include/code.h` and `Include/frameobject.h` before 3.8).
 //!
 //! They hold for builds with the global lock and without `--with-pydebug`, in which objects begin
 //! with 16 bytes: `ob_refcnt` and `ob_type`.

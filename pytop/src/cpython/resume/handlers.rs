@@ -188,8 +188,8 @@ impl Member {
         })
     }
 
-    /// Whether a jump is that with which this bytecode, a specialised one, gives up: the branch at its
-    /// end, or what that leads to.
+    /// Whether a jump is that with which this bytecode, a specialised one, gives up: the branch at
+    /// its end, or what that leads to.
     fn gives_up(&self, elf: &Elf<'_>, jump: &Jump) -> bool {
         if !matches!(self.family, Family::ResumeCheck | Family::ResumeCheckJit) {
             return false;

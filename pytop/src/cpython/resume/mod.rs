@@ -8,12 +8,12 @@
 //! ```text
 //! opcodes     the numbers of the bytecodes of a version
 //! table       the table of the handlers, by the shape that the unused numbers give it
-//! registers   where the loop keeps its variables, by what the first instructions of all handlers do
+//! registers   where the loop keeps its variables, by the first instructions of all handlers
 //! handlers    the handlers of the RESUME family, who jumps into them, and the site of each
 //! ```
 //!
-//! A handler as GCC 13 makes it (`RESUME_CHECK` of a 3.13), with the site at the `jne`: the kernel emulates it, and
-//! its zero flag tells that the code is current without a read of memory.
+//! A handler as GCC 13 makes it (`RESUME_CHECK` of a 3.13), with the site at the `jne`: the kernel
+//! emulates it, and its zero flag tells that the code is current without a read of memory.
 //!
 //! ```text
 //! 49 8b 46 18              mov  0x18(%r14),%rax      tstate->eval_breaker
@@ -24,8 +24,8 @@
 //! 0f 85 9e a3 00 00        jne  …                    no: RESUME does it
 //! ```
 //!
-//! The generator of 3.11 and later is created by another bytecode (`RETURN_GENERATOR`), which is not counted: its
-//! code begins to run with a RESUME like any other.
+//! The generator of 3.11 and later is created by another bytecode (`RETURN_GENERATOR`), which is
+//! not counted: its code begins to run with a RESUME like any other.
 
 mod handlers;
 mod opcodes;

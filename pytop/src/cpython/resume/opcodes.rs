@@ -1,7 +1,7 @@
 //! The numbers of bytecodes that the method needs, by version.
 //!
-//! From `Include/opcode.h` (3.11, 3.12), `Include/opcode_ids.h` (3.13) and
-//! `Include/opcode_ids.h` or `Lib/_opcode_metadata.py` (3.14, 3.15) of the releases. Numbers are fixed for all releases of
+//! From `Include/opcode.h` (3.11, 3.12), `Include/opcode_ids.h` (3.13) and `Include/opcode_ids.h`
+//! or `Lib/_opcode_metadata.py` (3.14, 3.15) of the releases. Numbers are fixed for all releases of
 //! a minor version, because compiled files hold them.
 
 use std::ops::RangeInclusive;
@@ -68,8 +68,8 @@ pub(super) enum Usage {
     Unreachable,
 }
 
-/// `Include/internal/pycore_opcode.h`, `_PyOpcode_Caches`: until 3.14 the two lowest bits say where a RESUME is, and
-/// there is no other.
+/// `RESUME_OPARG_LOCATION_MASK` in `Include/internal/pycore_opcode_utils.h`. Until 3.14 there are
+/// four places, all of them entries.
 const ANY_RESUME: Operand = Operand {
     mask: 3,
     not_entry: None,

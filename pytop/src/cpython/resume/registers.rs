@@ -40,8 +40,8 @@ const MIN_VOTES: usize = 24;
 const UNCLEAR: NotCountable =
     NotCountable::BadOpcodeTable("leads to handlers whose registers pytop cannot tell apart");
 
-/// Finds the variables. `family` are the handlers of the RESUME family, `nop` that of NOP, `all` those
-/// of all bytecodes.
+/// Finds the variables. `family` are the handlers of the RESUME family, `nop` that of NOP, `all`
+/// those of all bytecodes.
 pub(super) fn tell(
     family: &[&Block],
     nop: &Block,
@@ -109,8 +109,8 @@ pub(super) fn tell(
 
 /// Whether every handler is a function of its own that calls the next one last
 /// (`--with-tail-call-interp`, 3.14 and later): functions begin at multiples of 16, and Clang's
-/// convention for them (`preserve_none`) has the frame as the first argument in r12, the stack in r13, the
-/// thread in r14 and the next instruction in r15.
+/// convention for them (`preserve_none`) has the frame as the first argument in r12, the stack in
+/// r13, the thread in r14 and the next instruction in r15.
 pub(super) fn are_arguments(registers: &Registers, handlers: &[u64]) -> bool {
     registers.frame == Path::start(12)
         && registers.thread == Some(Path::start(14))

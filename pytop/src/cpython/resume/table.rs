@@ -2,14 +2,15 @@
 //! nothing.
 //!
 //! ```text
-//! static void *opcode_targets[256] = { &&TARGET_CACHE, &&TARGET_BEFORE_ASYNC_WITH, … &&_unknown_opcode, … };
+//! static void *opcode_targets[256] = { &&TARGET_CACHE, &&TARGET_BEFORE_ASYNC_WITH, …
+//!                                      &&_unknown_opcode, &&_unknown_opcode, … };
 //! ```
 //!
 //! It is among the read-only data of a program at a fixed address. In a library and in a program
-//! that is loaded anywhere it is filled by the dynamic loader, from the addends of `R_X86_64_RELATIVE`
-//! relocations or from what the file has in its place (`DT_RELR`). Either way it is a
-//! run of addresses of instructions, and the numbers without a bytecode, dozens at places that
-//! each version has for itself, share one handler that no bytecode has.
+//! that is loaded anywhere it is filled by the dynamic loader, from the addends of
+//! `R_X86_64_RELATIVE` relocations or from what the file has in its place (`DT_RELR`). Either way
+//! it is a run of addresses of instructions, and the numbers without a bytecode, dozens at places
+//! that each version has for itself, share one handler that no bytecode has.
 
 use object::elf as constants;
 

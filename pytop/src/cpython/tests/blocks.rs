@@ -17,7 +17,7 @@ struct Expected {
     /// Both sides of the comparison at the end.
     compared: (Path, Path),
     /// Where the three are at the end, by words of `pt_regs`.
-    places: [Option<Value>; 3],
+    places: [Value; 3],
 }
 
 fn at(register: u8, hops: &[i64]) -> Path {
@@ -26,8 +26,8 @@ fn at(register: u8, hops: &[i64]) -> Path {
     })
 }
 
-fn register(word: u8, plus: i64) -> Option<Value> {
-    Some(Value::Register { word, plus })
+const fn register(word: u8, plus: i64) -> Value {
+    Value::Register { word, plus }
 }
 
 fn handlers() -> Vec<Expected> {
@@ -72,11 +72,11 @@ fn handlers() -> Vec<Expected> {
             places: [
                 register(5, 0),
                 register(7, 0),
-                Some(Value::Memory {
+                Value::Memory {
                     base: 19,
                     displacement: 8,
                     plus: 0,
-                }),
+                },
             ],
         },
         Expected {
@@ -97,11 +97,11 @@ fn handlers() -> Vec<Expected> {
             places: [
                 register(4, 0),
                 register(0, -2),
-                Some(Value::Memory {
+                Value::Memory {
                     base: 19,
                     displacement: 0,
                     plus: 0,
-                }),
+                },
             ],
         },
     ]
@@ -127,7 +127,7 @@ fn handlers_are_followed_to_their_branch() {
         let last = block.steps.last().expect(name);
         let wanted = [expected.frame, expected.next_instruction, expected.thread];
         let places = wanted.map(|path| block.locate(last, path));
-        assert_eq!(places, expected.places, "{name}");
+        assert_eq!(places, expected.places.map(Some), "{name}");
     }
 }
 
@@ -153,10 +153,10 @@ fn what_is_overwritten_is_forgotten() {
     let block = Block::follow(&code, 0).expect("it ends in a branch");
     let last = block.steps.last().expect("the branch");
     // rbx has gone on to rax, and the place on the stack has something else.
-    assert_eq!(block.locate(last, at(RBX, &[])), register(10, 0));
+    assert_eq!(block.locate(last, at(RBX, &[])), Some(register(10, 0)));
     assert_eq!(block.locate(last, at(RSP, &[8])), None);
     let first = block.steps.first().expect("the first");
-    assert_eq!(block.locate(first, at(RBX, &[])), register(5, 0));
+    assert_eq!(block.locate(first, at(RBX, &[])), Some(register(5, 0)));
 }
 
 #[test]
