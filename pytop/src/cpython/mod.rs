@@ -8,7 +8,8 @@
 //! extension module refers to the same symbols without defining them. Hundreds of files are no
 //! interpreter and are dismissed with some five to ten small reads each.
 //!
-//! An interpreter can be counted by a *method*. There is one so far, the live marker:
+//! An interpreter can be counted by a *method*: the live marker, or without one the bytecodes and
+//! functions with which frames are entered.
 //!
 //! ```text
 //! source      bounded reads
@@ -17,18 +18,33 @@
 //! version     which CPython
 //! notes       where markers are, and with what arguments, as the linker wrote it
 //! arguments   the operands of the assembler to specifications for the kernel side
-//! marker      the method: notes to sites
+//! marker      the method `marker`: notes to sites
+//! layout      where the fields of the interpreter's structures are
+//! block       what straight-line instructions do with registers
+//! jumps       who jumps where
+//! site        which instruction gets the probe
+//! eval        the method `eval` of 3.6 to 3.10: the frame evaluation function
+//! resume      the method `resume` of 3.11 and later: the handlers of the RESUME bytecodes
+//! code        what the last two have in common
 //! ```
 //!
-//! Another method becomes a module beside `marker`, made of the same parts, with its own result in
-//! [`Interpreter`]: the frame evaluation function of 3.6 to 3.10 is a symbol, the handlers of the
-//! RESUME bytecodes of 3.11 and later are found by a table among the read-only data.
+//! The marker is found with every examination ([`examine`]). The other two read the whole text of
+//! an interpreter, some tens of milliseconds, and are asked for where they are wanted
+//! ([`examine_code`]).
 
 mod arguments;
+mod block;
+mod code;
+
 mod elf;
+mod eval;
+mod jumps;
+mod layout;
 mod marker;
 mod notes;
 mod reason;
+mod resume;
+mod site;
 mod source;
 mod symbols;
 #[cfg(test)]
@@ -41,7 +57,12 @@ use std::path::Path;
 use object::elf as constants;
 use pytop_common::marker::MarkerSpec;
 
+pub use code::{CodeMethod, EvalSite, Examined, Stepping, Value, examine_code, examine_image};
+pub use layout::{
+    BytecodeLayout, CodeLayout, CurrentFrame, Layout, Repeats, TextLayout, ThreadLayout,
+};
 pub use reason::{ExamineError, NotCountable};
+pub use resume::{Family, Handler, Operand, Resume};
 pub use version::{Release, Version};
 
 use elf::Elf;

@@ -124,6 +124,50 @@ pub enum NotCountable {
     /// The description of the marker does not fit the file.
     #[error("its function__entry marker cannot be trusted: {0}")]
     BadMarker(&'static str),
+    /// A processor for which no method but the marker is known.
+    #[error("it is built for {architecture}: without a live marker pytop counts on x86-64 only")]
+    MethodArchitecture {
+        /// What the file is built for.
+        architecture: Architecture,
+    },
+    /// The bytecodes of this version are not known.
+    #[error(
+        "CPython {version} has bytecodes that this pytop does not know (it knows those of the \
+         releases 3.11 to 3.15)"
+    )]
+    UnknownOpcodes {
+        /// Which CPython.
+        version: Version,
+    },
+    /// The evaluation function is not where it should be.
+    #[error("its function _PyEval_EvalFrameDefault {0}")]
+    BadEvaluator(&'static str),
+    /// The table of the handlers of all bytecodes is not there, or not what it should be.
+    #[error("its table of bytecode handlers {0}")]
+    BadOpcodeTable(&'static str),
+    /// The interpreter calls a function for each bytecode.
+    #[error(
+        "it was built with a tail-calling interpreter (--with-tail-call-interp), which pytop \
+         cannot count yet"
+    )]
+    TailCalling,
+    /// No global lock.
+    #[error("it is a free-threaded build (--disable-gil), which pytop cannot count yet")]
+    FreeThreaded,
+    /// Structures with more fields.
+    #[error("it is a debug build (--with-pydebug), which pytop cannot count yet")]
+    DebugBuild,
+    /// The handler of a bytecode is not what it should be.
+    #[error("its handler of {bytecode} {why}")]
+    BadHandler {
+        /// The name of the bytecode.
+        bytecode: &'static str,
+        /// What is the matter with it.
+        why: &'static str,
+    },
+    /// The offsets of the interpreter's own structures that the file has are impossible.
+    #[error("its table of offsets for debuggers (_Py_DebugOffsets) {0}")]
+    BadDebugOffsets(&'static str),
 }
 
 impl NotCountable {

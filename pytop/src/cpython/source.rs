@@ -43,16 +43,24 @@ impl ReadAt for File {
     }
 }
 
-#[cfg(test)]
-impl ReadAt for Vec<u8> {
+impl ReadAt for &[u8] {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let rest = usize::try_from(offset)
             .ok()
             .and_then(|start| self.get(start..))
             .unwrap_or_default();
         let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
+        if let (Some(buffer), Some(rest)) = (buffer.get_mut(..count), rest.get(..count)) {
+            buffer.copy_from_slice(rest);
+        }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+impl ReadAt for Vec<u8> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.as_slice().read_at(buffer, offset)
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Dynamic {
     strings_size: u64,
     soname: Option<u64>,
     position_independent_program: bool,
+    relocations: Option<u64>,
+    relocations_size: u64,
 }
 
 impl Dynamic {
@@ -89,6 +91,11 @@ impl Dynamic {
         let bytes = elf.read_at(address, size, 64, DYNAMIC).ok()?;
         let end = bytes.iter().position(|byte| *byte == 0)?;
         Some(bytes.get(..end)?.to_vec())
+    }
+
+    /// Address and size in bytes of the table of relocations with addends, if there is one.
+    pub(super) fn relocations(&self) -> Option<(u64, u64)> {
+        Some((self.relocations?, self.relocations_size))
     }
 
     /// The exported symbol of this name, if this file defines it. A reference to a symbol of
@@ -295,6 +302,8 @@ fn entries<H: FileHeader<Endian = Endianness>>(bytes: &[u8], endian: Endianness)
             elf::DT_STRTAB => dynamic.strings = Some(value),
             elf::DT_STRSZ => dynamic.strings_size = value,
             elf::DT_SONAME => dynamic.soname = Some(value),
+            elf::DT_RELA => dynamic.relocations = Some(value),
+            elf::DT_RELASZ => dynamic.relocations_size = value,
             elf::DT_FLAGS_1 => {
                 dynamic.position_independent_program = value & elf::DF_1_PIE.0 != 0;
             }

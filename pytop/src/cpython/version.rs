@@ -69,7 +69,7 @@ impl Version {
     }
 
     /// Reads `PY_VERSION_HEX`.
-    fn from_hex(hex: u64) -> Option<Self> {
+    pub(super) fn from_hex(hex: u64) -> Option<Self> {
         let [0, 0, 0, 0, major, minor, micro, level] = hex.to_be_bytes() else {
             return None;
         };

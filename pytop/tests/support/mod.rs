@@ -36,7 +36,7 @@ pub(crate) use counted::{
     Comparison, Counted, Functions, Process, Row, Snapshot, assert_functions, functions,
 };
 pub(crate) use install::{install, install_copy};
-pub(crate) use interpreters::{Form, Interpreter, Marker, interpreter, live};
+pub(crate) use interpreters::{Form, Interpreter, Marker, interpreter, interpreters, live};
 pub(crate) use lines::Lines;
 pub(crate) use memory::Marked;
 pub(crate) use outcome::Outcome;

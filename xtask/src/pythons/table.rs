@@ -69,7 +69,7 @@ pub(super) const INTERPRETERS: [Interpreter; 5] = [
         name: "3.14",
         suite: "sid",
         packages: &["python3.14-minimal", "libpython3.14-stdlib"],
-        needed_by_tests: false,
+        needed_by_tests: true,
         marker: Marker::None,
         runs_directly: false,
     },

@@ -1,5 +1,7 @@
 //! Files made in memory, examined as a whole.
 
+mod blocks;
+mod code;
 mod damage;
 mod identity;
 mod markers;

@@ -93,6 +93,8 @@ pub(super) struct Program {
     pub(super) section_headers: bool,
     /// The notes are in a segment of notes too.
     pub(super) notes_segment: bool,
+    /// Address and size of a table of relocations.
+    pub(super) relocations: Option<(u64, u64)>,
 }
 
 impl Program {
@@ -116,6 +118,7 @@ impl Program {
             sections: Vec::new(),
             section_headers: true,
             notes_segment: false,
+            relocations: None,
         }
     }
 
@@ -355,6 +358,11 @@ impl Program {
         ] {
             writer.write_dynamic(tag, value).unwrap();
         }
+        let (address, size) = self.relocations.unwrap_or_default();
+        for (tag, value) in [(elf::DT_RELA, address), (elf::DT_RELASZ, size)] {
+            let tag = if size == 0 { elf::DT_DEBUG } else { tag };
+            writer.write_dynamic(tag, value).unwrap();
+        }
         match layout.soname {
             Some(name) => writer.write_dynamic_string(elf::DT_SONAME, name),
             None => writer.write_dynamic(elf::DT_DEBUG, 0),
@@ -475,11 +483,12 @@ impl Layout {
         let headers_end = writer.reserved_len();
         assert!(headers_end <= RODATA.0);
         for (offset, bytes) in program.contents() {
-            assert!(bytes.len() as u64 <= SEGMENT_SIZE);
+            // The last segment can be of any size.
+            assert!(offset == DATA.0 || bytes.len() as u64 <= SEGMENT_SIZE);
             writer.reserve_until(offset);
             writer.reserve(bytes.len() as u64, 1);
         }
-        let dynamic = writer.reserve_dynamic(if program.has_dynamic() { 6 } else { 0 });
+        let dynamic = writer.reserve_dynamic(if program.has_dynamic() { 8 } else { 0 });
         let data_end = writer.reserved_len();
         let notes = writer.reserve(program.notes().len() as u64, 4);
         let names = program
