@@ -42,13 +42,26 @@ pub struct Uncounted {
     pub table_full: u64,
     /// A name could not be read.
     pub unreadable_name: u64,
+    /// There was not what has to be at the probe.
+    pub implausible: u64,
 }
 
 impl Uncounted {
     /// Hits without a row, for whatever reason.
     #[must_use]
     pub fn total(self) -> u64 {
-        self.table_full + self.unreadable_name
+        self.table_full + self.unreadable_name + self.implausible
+    }
+
+    /// The reasons that there were, as what was the matter, and the hits of each.
+    pub fn reasons(self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("table full", self.table_full),
+            ("name unreadable", self.unreadable_name),
+            ("implausible", self.implausible),
+        ]
+        .into_iter()
+        .filter(|(_, hits)| *hits > 0)
     }
 }
 

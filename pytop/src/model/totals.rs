@@ -88,6 +88,7 @@ impl Totals {
         let uncounted = &mut self.uncounted;
         uncounted.table_full += snapshot.uncounted.table_full;
         uncounted.unreadable_name += snapshot.uncounted.unreadable_name;
+        uncounted.implausible += snapshot.uncounted.implausible;
         push(&mut self.rates, Self::RATES, rate(calls as f32, seconds));
         push(&mut self.intervals, Self::RATES, snapshot.interval);
         self.forget(Self::CAPACITY);

@@ -39,6 +39,7 @@ pub(super) fn write(
         uncounted: Uncounted {
             table_full: snapshot.uncounted.table_full,
             unreadable_name: snapshot.uncounted.unreadable_name,
+            implausible: snapshot.uncounted.implausible,
         },
         processes: snapshot.processes.iter().map(Process::from).collect(),
         rows: Rows(entries),
@@ -66,6 +67,7 @@ struct Object<'a> {
 struct Uncounted {
     table_full: u64,
     unreadable_name: u64,
+    implausible: u64,
 }
 
 #[derive(Serialize)]
@@ -206,14 +208,14 @@ mod tests {
         let expected = [
             r#"{"schema":1,"time":"2026-11-22T18:00:01.250Z","interval_s":1.0003,"#,
             r#""total_calls":2002,"functions":2,"#,
-            r#""uncounted":{"table_full":0,"unreadable_name":0},"#,
+            r#""uncounted":{"table_full":0,"unreadable_name":0,"implausible":0},"#,
             &processes("2002"),
             r#""rows":[{"pid":812,"filename":"/srv/app.py","line":2,"function":"f","calls":2000},"#,
             r#"{"pid":812,"filename":"/srv/app.py","line":3,"function":"g","calls":2}]}"#,
             "\n",
             r#"{"schema":1,"time":"2026-11-22T18:00:01.250Z","interval_s":1.0003,"#,
             r#""total_calls":11,"functions":1,"#,
-            r#""uncounted":{"table_full":7,"unreadable_name":3},"#,
+            r#""uncounted":{"table_full":7,"unreadable_name":3,"implausible":0},"#,
             &processes("1"),
             r#""rows":[{"pid":812,"filename":"/srv/app.py","line":null,"function":"h","calls":1}]}"#,
             "\n",

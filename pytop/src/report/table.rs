@@ -103,14 +103,13 @@ fn write_summary(
         0 => writeln!(output)?,
         others => writeln!(output, ", {others} not countable")?,
     }
-    let lost = snapshot.uncounted;
-    if lost.total() > 0 {
-        writeln!(
-            output,
-            "uncounted: {} by a full table, {} by an unreadable name",
-            plural(lost.table_full, "call"),
-            plural(lost.unreadable_name, "call"),
-        )?;
+    let mut separator = "uncounted: ";
+    for (reason, hits) in snapshot.uncounted.reasons() {
+        write!(output, "{separator}{} ({reason})", plural(hits, "call"))?;
+        separator = ", ";
+    }
+    if snapshot.uncounted.total() > 0 {
+        writeln!(output)?;
     }
     Ok(())
 }
@@ -362,7 +361,7 @@ pytop 2026-11-22T18:00:01Z: 2002 calls in 1.000 s, 2001/s, 2 functions; 1 proces
     812 /srv/app.py     3 g                 2
 
 pytop 2026-11-22T18:00:01Z: 9 calls in 1.000 s, 9/s, 1 function; 1 process counted, 1 not countable
-uncounted: 7 calls by a full table, 1 call by an unreadable name
+uncounted: 7 calls (table full), 1 call (name unreadable)
     PID FILENAME     LINE FUNCTION      CALLS
 4194304 /srv/app.py     - h                 1
 "

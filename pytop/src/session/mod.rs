@@ -458,6 +458,7 @@ impl Session {
             uncounted: Uncounted {
                 table_full: drained.losses.table_full,
                 unreadable_name: drained.losses.unreadable_name + drained.losses.unknown_site,
+                implausible: drained.losses.implausible,
             },
             processes,
         })

@@ -201,11 +201,8 @@ fn draw_coverage(app: &App, row: Rect, buffer: &mut Buffer) {
     let uncounted = app.shown().totals.uncounted();
     if uncounted.total() > 0 {
         let total = number::grouped(uncounted.total());
-        let reasons = match (uncounted.table_full, uncounted.unreadable_name) {
-            (_, 0) => "table full",
-            (0, _) => "name unreadable",
-            _ => "table full, name unreadable",
-        };
+        let reasons: Vec<&str> = uncounted.reasons().map(|(reason, _)| reason).collect();
+        let reasons = reasons.join(", ");
         left.push(
             Segment::new(
                 format!("{total} calls in no row: {reasons}"),

@@ -23,6 +23,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct Uncounted {
     pub(crate) table_full: u64,
     pub(crate) unreadable_name: u64,
+    pub(crate) implausible: u64,
 }
 
 /// A process of a snapshot.
@@ -65,7 +66,8 @@ impl Snapshot {
             "all rows are asked for"
         );
         let in_rows: u64 = self.rows.iter().map(|row| row.calls).sum();
-        let without = self.uncounted.table_full + self.uncounted.unreadable_name;
+        let without =
+            self.uncounted.table_full + self.uncounted.unreadable_name + self.uncounted.implausible;
         assert_eq!(self.total_calls, in_rows + without);
         let mut of_processes: BTreeMap<u32, u64> = self
             .processes
@@ -151,6 +153,7 @@ impl Counted {
         for snapshot in &self.snapshots {
             all.table_full += snapshot.uncounted.table_full;
             all.unreadable_name += snapshot.uncounted.unreadable_name;
+            all.implausible += snapshot.uncounted.implausible;
         }
         all
     }

@@ -204,6 +204,7 @@ fn hits_in_no_row() {
         snapshot.uncounted = Uncounted {
             table_full: 12_345,
             unreadable_name: 67,
+            implausible: 0,
         };
         snapshot.processes.push(process(
             99,
