@@ -211,6 +211,7 @@ async fn main() -> anyhow::Result<()> {
                 uncounted: Uncounted {
                     table_full: if feed == "full" { 17 } else { 0 },
                     unreadable_name: u64::from(feed == "full" && tick.is_multiple_of(5)),
+                    implausible: 0,
                 },
             };
             let end = feed == "end" && tick == 5;

@@ -46,6 +46,7 @@ mod reason;
 mod resume;
 mod site;
 mod source;
+mod specification;
 mod symbols;
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,7 @@ pub use layout::{
 };
 pub use reason::{ExamineError, NotCountable};
 pub use resume::{Family, Handler, Operand, Resume};
+pub use specification::CodeProbe;
 pub use version::{Release, Version};
 
 use elf::Elf;

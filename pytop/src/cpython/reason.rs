@@ -175,9 +175,10 @@ impl NotCountable {
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
-            Self::NoMarker { .. } | Self::DeadMarker { .. } | Self::TooOld { .. } => {
-                Some("run it on CPython 3.6 to 3.10, or 3.15 or later, built --with-dtrace")
+            Self::NoMarker { .. } | Self::DeadMarker { .. } => {
+                Some("leave out --method, and it is counted without its marker")
             }
+            Self::TooOld { .. } => Some("run it on CPython 3.6 or later"),
             Self::NoSectionHeaders => Some("install the interpreter without stripping it further"),
             _ => None,
         }

@@ -57,6 +57,17 @@ impl Program {
     }
 }
 
+/// What the kernel side has to know of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Description {
+    /// Where a marker's arguments are.
+    Marker(MarkerSpec),
+    /// What is where at a probe without a marker.
+    Code(CodeSpec),
+    /// That it was hit is all.
+    Nothing,
+}
+
 /// The number of a probe's specification, which is the probe's attach cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SiteId(pub u16);
@@ -144,22 +155,18 @@ impl Kernel {
         })
     }
 
-    /// Makes a marker's arguments known to the kernel.
-    pub fn add_marker(&mut self, spec: MarkerSpec) -> Result<SiteId, LoadError> {
+    /// Makes known to the kernel side what it has to know of a probe.
+    pub fn describe(&mut self, description: &Description) -> Result<SiteId, LoadError> {
         let site = self.next_site;
-        self.markers
-            .set(u32::from(site), spec, 0)
-            .map_err(|error| no_room(&error))?;
-        self.next_site = site.saturating_add(1);
-        Ok(SiteId(site))
-    }
-
-    /// Makes known to the kernel what is where at a probe without a marker.
-    pub fn add_code(&mut self, spec: CodeSpec) -> Result<SiteId, LoadError> {
-        let site = self.next_site;
-        self.codes
-            .set(u32::from(site), spec, 0)
-            .map_err(|error| no_room(&error))?;
+        let index = u32::from(site);
+        let described = match description {
+            Description::Marker(spec) => self.markers.set(index, spec, 0),
+            Description::Code(spec) => self.codes.set(index, spec, 0),
+            Description::Nothing => Ok(()),
+        };
+        described.map_err(|error| LoadError::Failed {
+            reason: format!("no room for the description of one more probe: {error}"),
+        })?;
         self.next_site = site.saturating_add(1);
         Ok(SiteId(site))
     }
@@ -194,12 +201,6 @@ impl Kernel {
     /// Forgets what the kernel knows of processes that have ended.
     pub fn forget_processes(&mut self, pids: impl IntoIterator<Item = u32>) {
         self.counts.forget_processes(pids);
-    }
-}
-
-fn no_room(error: &MapError) -> LoadError {
-    LoadError::Failed {
-        reason: format!("no room for the description of one more probe: {error}"),
     }
 }
 

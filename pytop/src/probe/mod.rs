@@ -14,7 +14,7 @@ mod texts;
 mod uprobe;
 
 pub use counts::{Drained, Frame, Incomplete, Losses, Seen};
-pub use kernel::{Kernel, LoadError, Program, SiteId};
+pub use kernel::{Description, Kernel, LoadError, Program, SiteId};
 pub use process_end::ProcessEnd;
 pub use texts::Names;
 pub use uprobe::{AttachError, Probe, Target, detach};

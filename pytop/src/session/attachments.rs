@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
 
+use super::methods::{self, Plan};
 use crate::cli::MethodChoice;
 use crate::cpython::Interpreter;
 use crate::discover::{FileId, InterpreterFile};
@@ -33,23 +34,30 @@ impl Reach {
 
 /// The probes in place, by what they are for.
 pub(super) struct Attachments {
-    program: Program,
+    program: Option<Program>,
     method: MethodChoice,
-    /// The numbers of a file's markers in the kernel's table of sites.
-    sites: HashMap<FileId, Arc<[SiteId]>>,
-    /// The file of each site.
-    files: Vec<Arc<File>>,
+    /// What there is to be placed in a file, or why it cannot be counted.
+    plans: HashMap<FileId, Result<Arc<Prepared>, Arc<str>>>,
+    /// The file and the method of each site.
+    sites: Vec<(Arc<File>, Method)>,
     /// The probes of a file, or why there are none.
     placed: HashMap<(FileId, Reach), Result<Vec<Probe>, Arc<str>>>,
 }
 
+/// A plan, with the numbers of its probes in the kernel's tables.
+struct Prepared {
+    plan: Plan,
+    sites: Vec<SiteId>,
+}
+
 impl Attachments {
-    pub(super) fn new(program: Program, method: MethodChoice) -> Self {
+    /// No probes yet. Where `program` is one, each probe runs it instead of its own.
+    pub(super) fn new(program: Option<Program>, method: MethodChoice) -> Self {
         Self {
             program,
             method,
-            sites: HashMap::new(),
-            files: Vec::new(),
+            plans: HashMap::new(),
+            sites: Vec::new(),
             placed: HashMap::new(),
         }
     }
@@ -61,65 +69,45 @@ impl Attachments {
         file: &Arc<File>,
         reach: Reach,
     ) -> Coverage {
-        if let MethodChoice::Only(method @ (Method::Eval | Method::Resume)) = self.method {
-            return not_counted(format!(
-                "this version of pytop has no method '{}'; leave out --method",
-                method.name()
-            ));
-        }
-        let markers = match &file.interpreter.entry {
-            Ok(markers) => markers,
-            Err(reason) => return not_counted(reason.to_string()),
+        let prepared = match self.prepare(kernel, file) {
+            Ok(prepared) => prepared,
+            Err(reason) => return Coverage::NotCounted(reason),
         };
-        let key = (file.id, reach);
-        if !self.placed.contains_key(&key) {
-            let placed = self.sites_of(kernel, file).and_then(|sites| {
-                markers
-                    .iter()
-                    .zip(sites.iter())
-                    .map(|(marker, site)| {
-                        let target = Target {
-                            file: &file.file,
-                            path: &file.path,
-                            offset: marker.file_offset,
-                            semaphore_offset: marker.semaphore_file_offset,
-                            pid: reach.pid(),
-                        };
-                        kernel
-                            .attach(self.program, &target, *site)
-                            .map_err(|error| error.to_string())
-                    })
-                    .collect()
-            });
-            self.placed.insert(key, placed.map_err(Arc::from));
-        }
-        match self.placed.get(&key) {
-            Some(Err(reason)) => Coverage::NotCounted(Arc::clone(reason)),
-            _ => Coverage::Counted(Method::Marker),
+        let placed = self.placed.entry((file.id, reach)).or_insert_with(|| {
+            place(kernel, file, reach, &prepared, self.program).map_err(Arc::from)
+        });
+        match placed {
+            Ok(_) => Coverage::Counted(prepared.plan.method),
+            Err(reason) => Coverage::NotCounted(Arc::clone(reason)),
         }
     }
 
-    fn sites_of(&mut self, kernel: &mut Kernel, file: &Arc<File>) -> Result<Arc<[SiteId]>, String> {
-        if let Some(sites) = self.sites.get(&file.id) {
-            return Ok(Arc::clone(sites));
+    /// Plans what there is to be placed in a file, once.
+    fn prepare(
+        &mut self,
+        kernel: &mut Kernel,
+        file: &Arc<File>,
+    ) -> Result<Arc<Prepared>, Arc<str>> {
+        if let Some(prepared) = self.plans.get(&file.id) {
+            return prepared.clone();
         }
-        let mut sites = Vec::new();
-        for marker in file.interpreter.entry.iter().flatten() {
-            sites.push(
-                kernel
-                    .add_marker(marker.spec)
-                    .map_err(|error| error.to_string())?,
-            );
-            self.files.push(Arc::clone(file));
-        }
-        let sites: Arc<[SiteId]> = sites.into();
-        self.sites.insert(file.id, Arc::clone(&sites));
-        Ok(sites)
+        let prepared = methods::plan(self.method, file).and_then(|plan| {
+            let mut sites = Vec::with_capacity(plan.probes.len());
+            for probe in &plan.probes {
+                let site = kernel.describe(&probe.description);
+                sites.push(site.map_err(|error| error.to_string())?);
+                self.sites.push((Arc::clone(file), plan.method));
+            }
+            Ok(Arc::new(Prepared { plan, sites }))
+        });
+        let prepared = prepared.map_err(Arc::from);
+        self.plans.insert(file.id, prepared.clone());
+        prepared
     }
 
-    /// The file of a probe.
-    pub(super) fn file(&self, site: SiteId) -> Option<&Arc<File>> {
-        self.files.get(usize::from(site.0))
+    /// The file of a probe, and how it is counted.
+    pub(super) fn site(&self, site: SiteId) -> Option<&(Arc<File>, Method)> {
+        self.sites.get(usize::from(site.0))
     }
 
     /// Interpreters with a probe in place.
@@ -172,14 +160,35 @@ impl Attachments {
     }
 }
 
+/// Places the probes of a file: all of them, or none.
+fn place(
+    kernel: &mut Kernel,
+    file: &File,
+    reach: Reach,
+    prepared: &Prepared,
+    program: Option<Program>,
+) -> Result<Vec<Probe>, String> {
+    let probes = prepared.plan.probes.iter().zip(&prepared.sites);
+    probes
+        .map(|(probe, site)| {
+            let target = Target {
+                file: &file.file,
+                path: &file.path,
+                offset: probe.offset,
+                semaphore_offset: probe.semaphore,
+                pid: reach.pid(),
+            };
+            kernel
+                .attach(program.unwrap_or(probe.program), &target, *site)
+                .map_err(|error| error.to_string())
+        })
+        .collect()
+}
+
 /// Takes out probes without waiting for it.
 fn release(probes: Vec<Probe>) {
     if !probes.is_empty() {
         // Without a thread, they are dropped here and now, which only takes longer.
         let _ = thread::Builder::new().spawn(move || detach(probes));
     }
-}
-
-fn not_counted(reason: String) -> Coverage {
-    Coverage::NotCounted(reason.into())
 }

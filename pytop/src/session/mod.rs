@@ -19,6 +19,7 @@ mod command;
 mod ending;
 mod environment;
 mod family;
+mod methods;
 mod options;
 mod roster;
 mod rows;
@@ -170,11 +171,7 @@ impl Session {
             (loaded, scanned)
         });
         let kernel = kernel?;
-        let program = if options.count_nothing {
-            Program::Empty
-        } else {
-            Program::FunctionEntry
-        };
+        let program = options.count_nothing.then_some(Program::Empty);
         let mut session = Self {
             kernel,
             finder,

@@ -174,7 +174,8 @@ fn version(file: &File) -> Option<Arc<str>> {
 
 /// What is known of a process that nobody but the kernel has seen.
 fn status_of(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus {
-    let file = attachments.file(seen.site);
+    let site = attachments.site(seen.site);
+    let file = site.map(|(file, _)| file);
     let path = file
         .map(|file| Text::from(file.path.as_path()))
         .unwrap_or_default();
@@ -186,7 +187,7 @@ fn status_of(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus 
         python: file.and_then(|file| version(file)),
         user: "".into(),
         container: None,
-        coverage: Coverage::Counted(Method::Marker),
+        coverage: Coverage::Counted(site.map_or(Method::Marker, |(_, method)| *method)),
         calls: 0,
         ended: true,
     }

@@ -135,13 +135,7 @@ impl Members {
             if let Coverage::NotCounted(reason) = coverage
                 && !self.descendants
             {
-                let mut message = not_countable(*pid, &found.process.exe, reason);
-                let mut interpreters = found.interpreters.iter();
-                if let Some(remedy) = interpreters.find_map(|file| remedy(&file.interpreter)) {
-                    message.push_str("; ");
-                    message.push_str(remedy);
-                }
-                bail!(message);
+                bail!(not_countable(*pid, &found.process.exe, reason));
             }
         }
         for pid in self.pids().unwrap_or_default() {
@@ -174,11 +168,6 @@ pub(super) async fn all_ended(ends: &[ProcessEnd], named: bool) {
     if !named {
         std::future::pending::<()>().await;
     }
-}
-
-/// What its owner can do about an interpreter that cannot be counted.
-fn remedy(interpreter: &Interpreter) -> Option<&'static str> {
-    interpreter.entry.as_ref().err()?.remedy()
 }
 
 /// The processes and, if asked for, their descendants of this moment.
