@@ -38,14 +38,14 @@ pub const RESUME: u64 = 2;
 
 impl FrameKey {
     /// The process and the line in one word, which is never 0.
-    #[inline(always)]
+    #[inline]
     #[must_use]
     pub const fn owner(&self) -> u64 {
-        (self.pid as u64) << 32 | self.line as u32 as u64
+        (self.pid as u64) << 32 | self.line.cast_unsigned() as u64
     }
 
     /// The slot that the function may have in the table of slots.
-    #[inline(always)]
+    #[inline]
     #[must_use]
     pub const fn slot(&self) -> u32 {
         let mixed = (self.first ^ self.second.rotate_left(23) ^ self.owner().rotate_left(41))
