@@ -172,15 +172,34 @@ fn code_of(frame: u64, offsets: &Offsets) -> Result<u64, Loss> {
 }
 
 /// Where the names of a code object are. `co_name` follows `co_filename` in every version.
-#[inline(never)]
+#[inline(always)]
 fn located(code: u64, offsets: &Offsets) -> Result<Located, Loss> {
-    let line = read::<u32>(code.wrapping_add(u64::from(offsets.first_line)))?;
-    let [filename, function] = read::<[u64; 2]>(code.wrapping_add(u64::from(offsets.names)))?;
-    Ok(Located {
-        filename: span(filename, offsets),
-        function: span(function, offsets),
-        line: line as i32,
-    })
+    let mut located = Located::default();
+    if locate_names(code, offsets, &raw mut located) == 0 {
+        Ok(located)
+    } else {
+        Err(Loss::Implausible)
+    }
+}
+
+/// [`located`]. 0 when it is done. The verifier takes a function with external linkage by itself,
+/// once, and not again for each call; what it is given may be null to it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn locate_names(code: u64, offsets: *const Offsets, located: *mut Located) -> u64 {
+    // SAFETY: `located` is the only caller.
+    let (Some(offsets), Some(located)) = (unsafe { (offsets.as_ref(), located.as_mut()) }) else {
+        return 1;
+    };
+    let line = read::<u32>(code.wrapping_add(u64::from(offsets.first_line)));
+    let names = read::<[u64; 2]>(code.wrapping_add(u64::from(offsets.names)));
+    let (Ok(line), Ok([filename, function])) = (line, names) else {
+        return 1;
+    };
+    located.filename = span(filename, offsets);
+    located.function = span(function, offsets);
+    located.line = line as i32;
+    0
 }
 
 /// A field of the words that were read.

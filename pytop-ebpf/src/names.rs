@@ -25,7 +25,8 @@ const CHUNK_WORDS: usize = CHUNK / size_of::<u64>();
 const MAX_CHUNKS: usize = FILENAME_CAPACITY / CHUNK + 1;
 
 /// A name in the process's memory.
-#[derive(Clone, Copy)]
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
 pub struct Span {
     /// Where it is; 0 when that could not be read.
     pub address: u64,
@@ -39,7 +40,8 @@ pub struct Span {
 pub const TERMINATED: u32 = u32::MAX;
 
 /// Where the names of a function are, and its line.
-#[derive(Clone, Copy)]
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
 pub struct Located {
     /// The filename.
     pub filename: Span,
@@ -50,14 +52,50 @@ pub struct Located {
 }
 
 /// Hashes the names. An error is an address that cannot be read.
-#[inline(never)]
+#[inline(always)]
 pub fn identify(located: &Located) -> Result<NameCheck, u64> {
+    let mut check = NameCheck::default();
+    if hash_names(located, &raw mut check) == 0 {
+        Ok(check)
+    } else {
+        Err(check.quick)
+    }
+}
+
+/// [`identify`], taken by itself like [`is_current`]. 0 when it is done.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn hash_names(located: *const Located, check: *mut NameCheck) -> u64 {
+    // SAFETY: `identify` is the only caller.
+    let (Some(located), Some(check)) = (unsafe { (located.as_ref(), check.as_mut()) }) else {
+        return 1;
+    };
+    match identified(located) {
+        Ok(identified) => {
+            *check = identified;
+            0
+        }
+        Err(address) => {
+            check.quick = address;
+            1
+        }
+    }
+}
+
+#[inline(always)]
+fn identified(located: &Located) -> Result<NameCheck, u64> {
     let (filename, function) = (&located.filename, &located.function);
     let filename_size = size(filename, FILENAME_CAPACITY).ok_or(filename.address)?;
     let function_size = size(function, FUNCTION_CAPACITY).ok_or(function.address)?;
     let seed = SEED.load() ^ u64::from(filename.encoding) ^ u64::from(function.encoding) << 8;
-    let text = hash(strong, filename.address, filename_size, seed).ok_or(filename.address)?;
-    let text = hash(strong, function.address, function_size, text).ok_or(function.address)?;
+    let text = hash(strong, filename.address, filename_size, seed);
+    if text == 0 {
+        return Err(filename.address);
+    }
+    let text = hash(strong, function.address, function_size, text);
+    if text == 0 {
+        return Err(function.address);
+    }
     let mut check = NameCheck {
         text,
         quick: 0,
@@ -65,16 +103,33 @@ pub fn identify(located: &Located) -> Result<NameCheck, u64> {
         encodings: [filename.encoding as u8, function.encoding as u8],
         reserved: 0,
     };
-    check.quick = quick_hash(located, &check).ok_or(function.address)?;
+    check.quick = quick_hash(located, &check);
     Ok(check)
 }
 
 /// Whether the names are those that were checked before.
 #[inline(always)]
 pub fn are_current(located: &Located, check: &NameCheck) -> bool {
+    is_current(located, check) != 0
+}
+
+/// [`are_current`], which the verifier looks at once, and not again for each call: it takes
+/// functions with external linkage by themselves. What they are given may be null to it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn is_current(located: *const Located, check: *const NameCheck) -> u64 {
+    // SAFETY: `are_current` is the only caller.
+    let (Some(located), Some(check)) = (unsafe { (located.as_ref(), check.as_ref()) }) else {
+        return 0;
+    };
+    u64::from(matches(located, check))
+}
+
+#[inline(always)]
+fn matches(located: &Located, check: &NameCheck) -> bool {
     has_form(&located.filename, check, 0, FILENAME_CAPACITY)
         && has_form(&located.function, check, 1, FUNCTION_CAPACITY)
-        && quick_hash(located, check) == Some(check.quick)
+        && quick_hash(located, check) == check.quick
 }
 
 /// Whether a name of known size has the size and the encoding that it had.
@@ -87,12 +142,17 @@ fn has_form(span: &Span, check: &NameCheck, index: usize, capacity: usize) -> bo
 
 /// The quick hash, of as many bytes as the names had when they were identified. The NUL of a
 /// terminated one is among them: one that was as long at first and then went on has none there.
+///
+/// 0 when they cannot be read; names that could not be read at first are not checked again.
 #[inline(always)]
-fn quick_hash(located: &Located, check: &NameCheck) -> Option<u64> {
+fn quick_hash(located: &Located, check: &NameCheck) -> u64 {
     let end = |span: &Span, size: u16| size + u16::from(span.size == TERMINATED);
     let filename = end(&located.filename, check.sizes[0]);
     let function = end(&located.function, check.sizes[1]);
-    let text = hash(quick, located.filename.address, filename, SEED.load())?;
+    let text = hash(quick, located.filename.address, filename, SEED.load());
+    if text == 0 {
+        return 0;
+    }
     hash(quick, located.function.address, function, text)
 }
 
@@ -259,14 +319,10 @@ impl Hash for Quick {
     }
 }
 
-/// Hashes a name, and the number of its bytes. `None` when it cannot be read.
+/// Hashes a name, and the number of its bytes. 0 when it cannot be read: an `Option` would leave
+/// the verifier a value that was never written.
 #[inline(always)]
-fn hash(
-    by: extern "C" fn(u64, u64, u64) -> u64,
-    address: u64,
-    size: u16,
-    seed: u64,
-) -> Option<u64> {
+fn hash(by: extern "C" fn(u64, u64, u64) -> u64, address: u64, size: u16, seed: u64) -> u64 {
     let size = u64::from(size);
     let mut hash = by(address, bounded(size, CHUNK as u64), seed ^ size);
     let mut offset = CHUNK as u64;
@@ -278,7 +334,7 @@ fn hash(
         hash = by(address.wrapping_add(offset), part, hash);
         offset += CHUNK as u64;
     }
-    (hash != 0).then_some(hash)
+    hash
 }
 
 /// Hashes at most [`CHUNK`] bytes with [`Strong`]. 0 when they cannot be read.

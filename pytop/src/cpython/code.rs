@@ -8,6 +8,8 @@
 use std::fs::File;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::elf::Elf;
 use super::layout::Layout;
 use super::resume::Resume;
@@ -15,8 +17,12 @@ use super::source::{Fault, ReadAt, Source};
 use super::symbols::Dynamic;
 use super::{Architecture, ExamineError, Interpreter, NotCountable, eval, resume};
 
+/// Raised when a file may be understood in another way than before, so that what was found then is
+/// not taken for what would be found now.
+pub const ANALYSIS: u32 = 1;
+
 /// How the entries of frames are counted without a marker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CodeMethod {
     /// The function that evaluates a frame: 3.6 to 3.10.
     Eval(EvalSite),
@@ -33,10 +39,19 @@ impl CodeMethod {
             Self::Resume(resume) => &resume.layout,
         }
     }
+
+    /// Where a hit proves that a just-in-time compiler is at work.
+    #[must_use]
+    pub fn executor_file_offset(&self) -> Option<u64> {
+        match self {
+            Self::Eval(_) => None,
+            Self::Resume(resume) => resume.executor_file_offset,
+        }
+    }
 }
 
 /// The first instruction of `_PyEval_EvalFrameDefault`, which every entry of a frame calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvalSite {
     /// Address in the program as the file has it, before it is loaded anywhere.
     pub address: u64,
@@ -54,7 +69,7 @@ pub struct EvalSite {
 
 /// Where a 64-bit value is when a site is hit. Registers are named by their word in
 /// `struct pt_regs` (arch/x86/include/asm/ptrace.h): 0 is r15, 19 is rsp.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Value {
     /// The content of a register, plus a constant.
     Register {
@@ -76,7 +91,7 @@ pub enum Value {
 
 /// How the kernel carries out the instruction that a probe has replaced
 /// (arch/x86/kernel/uprobes.c).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stepping {
     /// The kernel does itself what the instruction would do: some hundred nanoseconds.
     Emulated,

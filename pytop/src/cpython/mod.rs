@@ -58,7 +58,9 @@ use std::path::Path;
 use object::elf as constants;
 use pytop_common::marker::MarkerSpec;
 
-pub use code::{CodeMethod, EvalSite, Examined, Stepping, Value, examine_code, examine_image};
+pub use code::{
+    ANALYSIS, CodeMethod, EvalSite, Examined, Stepping, Value, examine_code, examine_image,
+};
 pub use layout::{
     BytecodeLayout, CodeLayout, CurrentFrame, Layout, Repeats, TextLayout, ThreadLayout,
 };

@@ -95,8 +95,30 @@ pub struct ProcessStatus {
 pub enum Coverage {
     /// Counted exactly.
     Counted(Method),
+    /// Counted, but not every call: the reason completes the sentence "incomplete: …".
+    Incomplete(Method, Arc<str>),
     /// Not counted, for a reason that completes the sentence "not counted: …".
     NotCounted(Arc<str>),
+}
+
+impl Coverage {
+    /// Where the counts come from; `None` when there are none.
+    #[must_use]
+    pub fn method(&self) -> Option<Method> {
+        match self {
+            Self::Counted(method) | Self::Incomplete(method, _) => Some(*method),
+            Self::NotCounted(_) => None,
+        }
+    }
+
+    /// Why there are no counts, or not all.
+    #[must_use]
+    pub fn reason(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Counted(_) => None,
+            Self::Incomplete(_, reason) | Self::NotCounted(reason) => Some(reason),
+        }
+    }
 }
 
 /// Where the counts of a process come from.

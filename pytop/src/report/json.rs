@@ -20,7 +20,7 @@ use serde::{Serialize, Serializer};
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use crate::model::text::is_hidden;
-use crate::model::{Coverage, Entry, ProcessStatus, Snapshot, Text};
+use crate::model::{Entry, Method, ProcessStatus, Snapshot, Text};
 
 /// The version of the meaning of the fields. Added fields do not change it.
 const SCHEMA: u32 = 1;
@@ -87,18 +87,14 @@ struct Process<'a> {
 
 impl<'a> From<&'a ProcessStatus> for Process<'a> {
     fn from(process: &'a ProcessStatus) -> Self {
-        let (method, reason) = match &process.coverage {
-            Coverage::Counted(method) => (Some(method.name()), None),
-            Coverage::NotCounted(reason) => (None, Some(&**reason)),
-        };
         Self {
             pid: process.pid,
             comm: unicode(&process.comm),
             exe: unicode(&process.exe),
             python: process.python.as_deref(),
-            method,
+            method: process.coverage.method().map(Method::name),
             calls: process.calls,
-            reason,
+            reason: process.coverage.reason().map(|reason| &**reason),
             interpreter: unicode(&process.interpreter),
             user: &process.user,
             container: process.container.as_deref(),

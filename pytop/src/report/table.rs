@@ -80,7 +80,7 @@ fn write_summary(
     let counted = snapshot
         .processes
         .iter()
-        .filter(|process| matches!(process.coverage, Coverage::Counted(_)));
+        .filter(|process| process.coverage.method().is_some());
     let counted = counted.count();
     write!(
         output,
@@ -99,6 +99,14 @@ fn write_summary(
         _ => format!("{counted} processes"),
     };
     write!(output, "; {processes} counted")?;
+    let incomplete = snapshot
+        .processes
+        .iter()
+        .filter(|process| matches!(process.coverage, Coverage::Incomplete(..)));
+    match incomplete.count() {
+        0 => {}
+        some => write!(output, " ({some} incompletely)")?,
+    }
     match snapshot.processes.len() - counted {
         0 => writeln!(output)?,
         others => writeln!(output, ", {others} not countable")?,
@@ -132,7 +140,9 @@ fn write_reasons(output: &mut impl Write, snapshot: &Snapshot) -> io::Result<()>
     let mut reasons: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for process in &snapshot.processes {
         match &process.coverage {
-            Coverage::Counted(_) => return writeln!(output, "no Python function was called"),
+            Coverage::Counted(_) | Coverage::Incomplete(..) => {
+                return writeln!(output, "no Python function was called");
+            }
             Coverage::NotCounted(reason) => reasons.entry(reason).or_default().push(process.pid),
         }
     }

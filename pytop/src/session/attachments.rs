@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
 
-use super::methods::{self, Plan};
-use crate::cli::MethodChoice;
+use super::methods::{Plan, Planner};
 use crate::cpython::Interpreter;
 use crate::discover::{FileId, InterpreterFile};
 use crate::model::{Coverage, Method};
@@ -35,9 +34,9 @@ impl Reach {
 /// The probes in place, by what they are for.
 pub(super) struct Attachments {
     program: Option<Program>,
-    method: MethodChoice,
-    /// What there is to be placed in a file, or why it cannot be counted.
-    plans: HashMap<FileId, Result<Arc<Prepared>, Arc<str>>>,
+    planner: Planner,
+    /// The sites of the files that can be counted.
+    prepared: HashMap<FileId, Arc<Prepared>>,
     /// The file and the method of each site.
     sites: Vec<(Arc<File>, Method)>,
     /// The probes of a file, or why there are none.
@@ -46,17 +45,17 @@ pub(super) struct Attachments {
 
 /// A plan, with the numbers of its probes in the kernel's tables.
 struct Prepared {
-    plan: Plan,
+    plan: Arc<Plan>,
     sites: Vec<SiteId>,
 }
 
 impl Attachments {
     /// No probes yet. Where `program` is one, each probe runs it instead of its own.
-    pub(super) fn new(program: Option<Program>, method: MethodChoice) -> Self {
+    pub(super) fn new(program: Option<Program>, planner: Planner) -> Self {
         Self {
             program,
-            method,
-            plans: HashMap::new(),
+            planner,
+            prepared: HashMap::new(),
             sites: Vec::new(),
             placed: HashMap::new(),
         }
@@ -88,21 +87,24 @@ impl Attachments {
         kernel: &mut Kernel,
         file: &Arc<File>,
     ) -> Result<Arc<Prepared>, Arc<str>> {
-        if let Some(prepared) = self.plans.get(&file.id) {
-            return prepared.clone();
+        if let Some(prepared) = self.prepared.get(&file.id) {
+            return Ok(Arc::clone(prepared));
         }
-        let prepared = methods::plan(self.method, file).and_then(|plan| {
-            let mut sites = Vec::with_capacity(plan.probes.len());
-            for probe in &plan.probes {
-                let site = kernel.describe(&probe.description);
-                sites.push(site.map_err(|error| error.to_string())?);
-                self.sites.push((Arc::clone(file), plan.method));
-            }
-            Ok(Arc::new(Prepared { plan, sites }))
-        });
-        let prepared = prepared.map_err(Arc::from);
-        self.plans.insert(file.id, prepared.clone());
-        prepared
+        let plan = self.planner.plan(file)?;
+        let mut sites = Vec::with_capacity(plan.probes.len());
+        for probe in &plan.probes {
+            let site = kernel.describe(&probe.description);
+            sites.push(site.map_err(|error| Arc::from(error.to_string()))?);
+            self.sites.push((Arc::clone(file), plan.method));
+        }
+        let prepared = Arc::new(Prepared { plan, sites });
+        self.prepared.insert(file.id, Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    /// Whether a file can be covered without a long look at it.
+    pub(super) fn is_quick(&mut self, file: &File) -> bool {
+        self.planner.is_quick(file)
     }
 
     /// The file of a probe, and how it is counted.

@@ -1,8 +1,15 @@
 //! Which method counts an interpreter, and what probes it takes.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use super::attachments::File;
+use super::code_cache::CodeCache;
 use crate::cli::MethodChoice;
 use crate::cpython::{CodeMethod, NotCountable, Version, examine_code};
+use crate::discover::FileId;
 use crate::model::Method;
 use crate::probe::{Description, Program};
 
@@ -24,31 +31,94 @@ pub(super) struct PlannedProbe {
     pub(super) description: Description,
 }
 
+/// The plans of all files that were asked about.
+pub(super) struct Planner {
+    choice: MethodChoice,
+    cache: CodeCache,
+    plans: HashMap<FileId, Result<Arc<Plan>, Arc<str>>>,
+    /// Files that were looked for in the cache ahead of their use.
+    looked_up: HashSet<FileId>,
+}
+
+impl Planner {
+    pub(super) fn new(choice: MethodChoice) -> Self {
+        Self {
+            choice,
+            cache: CodeCache::of_user(),
+            plans: HashMap::new(),
+            looked_up: HashSet::new(),
+        }
+    }
+
+    /// How a file is counted.
+    ///
+    /// # Errors
+    /// Why it cannot be counted, to complete the sentence "not counted: …".
+    pub(super) fn plan(&mut self, file: &File) -> Result<Arc<Plan>, Arc<str>> {
+        let plan = self.plans.entry(file.id);
+        plan.or_insert_with(|| made(self.choice, &self.cache, file))
+            .clone()
+    }
+
+    /// Plans for many files, with all processors.
+    pub(super) fn plan_all(&mut self, files: &[Arc<File>]) {
+        let (choice, cache) = (self.choice, &self.cache);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut plans = Vec::new();
+            while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                plans.push((file.id, made(choice, cache, file)));
+            }
+            plans
+        };
+        let plans = thread::scope(|scope| {
+            let helpers = thread::available_parallelism().map_or(0, |all| all.get() - 1);
+            let helpers: Vec<_> = (0..helpers.min(files.len().saturating_sub(1)))
+                .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+                .collect();
+            let mut plans = work();
+            for helper in helpers {
+                plans.extend(helper.join().unwrap_or_default());
+            }
+            plans
+        });
+        self.plans.extend(plans);
+    }
+
+    /// Whether it is known how a file is counted, or can be found out without a long look at it.
+    pub(super) fn is_quick(&mut self, file: &File) -> bool {
+        self.plans.contains_key(&file.id)
+            || file.interpreter.entry.is_ok()
+            || (self.looked_up.insert(file.id) && self.cache.find(file).is_some())
+    }
+}
+
+fn made(choice: MethodChoice, cache: &CodeCache, file: &File) -> Result<Arc<Plan>, Arc<str>> {
+    plan(choice, cache, file).map(Arc::new).map_err(Arc::from)
+}
+
 /// Chooses: the live marker where there is one, unless another method was asked for.
-///
-/// # Errors
-/// Why the interpreter cannot be counted, to complete the sentence "not counted: …".
-pub(super) fn plan(choice: MethodChoice, file: &File) -> Result<Plan, String> {
+fn plan(choice: MethodChoice, cache: &CodeCache, file: &File) -> Result<Plan, String> {
     let interpreter = &file.interpreter;
     match choice {
         MethodChoice::Auto if interpreter.entry.is_ok() => marker(file),
         MethodChoice::Only(Method::Marker) => marker(file),
-        MethodChoice::Auto => code(file),
+        MethodChoice::Auto => code(cache, file),
         MethodChoice::Only(asked) => {
             if let Some(version) = interpreter.version
                 && asked != method_of(version)
             {
+                let versions = match asked {
+                    Method::Eval => "CPython 3.6 to 3.10",
+                    _ => "CPython 3.11 and later",
+                };
                 return Err(format!(
-                    "the method '{}' is for {}, and this is CPython {version}; leave out --method",
+                    "the method '{}' is for {versions}, and this is CPython {version}; leave out \
+                     --method",
                     asked.name(),
-                    if asked == Method::Eval {
-                        "CPython 3.6 to 3.10"
-                    } else {
-                        "CPython 3.11 and later"
-                    }
                 ));
             }
-            code(file)
+            code(cache, file)
         }
     }
 }
@@ -76,15 +146,20 @@ fn marker(file: &File) -> Result<Plan, String> {
     })
 }
 
-fn code(file: &File) -> Result<Plan, String> {
-    let found = examine_code(&file.file, &file.path, &file.interpreter);
-    let found = found.map_err(|error| error.to_string())?;
-    let found = found.map_err(|reason| explain(&reason))?;
-    let (method, program, compiled) = match &found {
-        CodeMethod::Eval(_) => (Method::Eval, Program::Evaluation, None),
-        CodeMethod::Resume(resume) => {
-            (Method::Resume, Program::Resume, resume.executor_file_offset)
+fn code(cache: &CodeCache, file: &File) -> Result<Plan, String> {
+    let found = match cache.find(file) {
+        Some(found) => found,
+        None => {
+            let found = examine_code(&file.file, &file.path, &file.interpreter);
+            let found = found.map_err(|error| error.to_string())?;
+            let found = found.map_err(|reason| explain(&reason))?;
+            cache.keep(file, &found);
+            found
         }
+    };
+    let (method, program) = match &found {
+        CodeMethod::Eval(_) => (Method::Eval, Program::Evaluation),
+        CodeMethod::Resume(_) => (Method::Resume, Program::Resume),
     };
     let probe = |program, offset, description| PlannedProbe {
         program,
@@ -97,6 +172,7 @@ fn code(file: &File) -> Result<Plan, String> {
         .into_iter()
         .map(|code| probe(program, code.file_offset, Description::Code(code.spec)))
         .collect();
+    let compiled = found.executor_file_offset();
     probes.extend(compiled.map(|offset| probe(Program::Compiled, offset, Description::Nothing)));
     Ok(Plan { method, probes })
 }

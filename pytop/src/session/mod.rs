@@ -15,6 +15,7 @@
 
 mod attachments;
 mod audience;
+mod code_cache;
 mod command;
 mod ending;
 mod environment;
@@ -38,6 +39,7 @@ use self::attachments::{Attachments, Reach};
 use self::audience::Audience;
 use self::command::Running;
 pub use self::ending::Ending;
+use self::methods::Planner;
 pub use self::options::{Options, Target};
 use self::roster::Roster;
 use self::scope::Members;
@@ -159,11 +161,15 @@ impl Session {
         );
         finder.rely_on_events(sideband.is_ok());
         let table_size = options.table_size;
+        let mut planner = Planner::new(options.method);
         let (kernel, scanned) = thread::scope(|scope| {
             let kernel = thread::Builder::new()
                 .spawn_scoped(scope, move || Kernel::load(table_size))
                 .context("cannot start a thread");
             let scanned = matches!(options.target, Target::Machine).then(|| finder.scan());
+            if let Some(Ok(scan)) = &scanned {
+                planner.plan_all(&scan.interpreters);
+            }
             let loaded = kernel.and_then(|kernel| {
                 let failed = |_| anyhow::anyhow!("loading the eBPF programs failed");
                 Ok(kernel.join().map_err(failed)??)
@@ -176,7 +182,7 @@ impl Session {
             kernel,
             finder,
             sideband: sideband.ok(),
-            attachments: Attachments::new(program, options.method),
+            attachments: Attachments::new(program, planner),
             roster: Roster::default(),
             members: Members::new(&options.target)?,
             installed: None,
@@ -247,8 +253,7 @@ impl Session {
                     }
                 }
                 Wake::IntervalEnded => {
-                    let snapshot = self.snapshot()?;
-                    audience.tell(Update::Snapshot(Arc::new(snapshot)));
+                    self.tell_snapshot(audience)?;
                     self.taken += 1;
                     if self.options.snapshots == Some(self.taken) {
                         return Ok(Ending::Complete);
@@ -262,8 +267,7 @@ impl Session {
     async fn finish(&mut self, ending: Ending, audience: &mut Audience) -> Result<Ending> {
         let ending = self.end_command(ending).await;
         if ending != Ending::Complete && ending != Ending::Dismissed {
-            let snapshot = self.snapshot()?;
-            audience.tell(Update::Snapshot(Arc::new(snapshot)));
+            self.tell_snapshot(audience)?;
         }
         if matches!(ending, Ending::CommandEnded(_)) && !self.announced {
             audience.tell(Update::Notice(self.nothing_counted()));
@@ -298,6 +302,20 @@ impl Session {
         }
     }
 
+    /// Ends the interval, and tells what was counted.
+    fn tell_snapshot(&mut self, audience: &mut Audience) -> Result<()> {
+        let snapshot = self.snapshot()?;
+        audience.tell(Update::Snapshot(Arc::new(snapshot)));
+        self.tell_notices(audience);
+        Ok(())
+    }
+
+    fn tell_notices(&mut self, audience: &mut Audience) {
+        for notice in self.notices.drain(..) {
+            audience.tell(Update::Notice(notice));
+        }
+    }
+
     /// Says, once, that all probes are in place.
     fn announce(&mut self, audience: &mut Audience) {
         if !std::mem::replace(&mut self.announced, true) {
@@ -306,9 +324,7 @@ impl Session {
                 interpreters: self.attachments.interpreters(),
             };
             audience.tell(counting);
-            for notice in self.notices.drain(..) {
-                audience.tell(Update::Notice(notice));
-            }
+            self.tell_notices(audience);
         }
     }
 
@@ -390,8 +406,9 @@ impl Session {
     fn await_installed(&mut self) {
         if let Some(installed) = &mut self.installed {
             let files = self.finder.interpreters_in(installed.files());
-            let countable = files.iter().filter(|file| file.interpreter.entry.is_ok());
-            for file in countable.take(MOST_AWAITED) {
+            let quick = |file: &&Arc<_>| self.attachments.is_quick(file);
+            let quick: Vec<_> = files.iter().filter(quick).take(MOST_AWAITED).collect();
+            for file in quick {
                 self.attachments
                     .cover(&mut self.kernel, file, Reach::Everyone);
             }
@@ -436,6 +453,8 @@ impl Session {
             .context("cannot read the counts from the kernel")?;
         // The forks of all processes that have counts are among the events by now.
         self.take_in_events();
+        let news = self.roster.note(&drained.incomplete);
+        self.notices.extend(news);
         let members = &self.members;
         let (rows, calls) = rows::rows(drained.frames, |pid| members.contains(pid));
         let (processes, ended) =

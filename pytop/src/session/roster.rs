@@ -9,7 +9,7 @@ use super::attachments::{Attachments, File, Reach};
 use crate::cpython::Interpreter;
 use crate::discover::{Found, ProcessId};
 use crate::model::{Coverage, Method, ProcessStatus, Text};
-use crate::probe::{Kernel, Seen};
+use crate::probe::{Incomplete, Kernel, Seen};
 
 struct Listed {
     id: ProcessId,
@@ -24,6 +24,8 @@ pub(super) struct Roster {
     listed: BTreeMap<u32, Listed>,
     /// Processes without an entry that called in the interval before.
     came_and_went: Vec<u32>,
+    /// What was noticed of processes that are not counted completely.
+    incomplete: BTreeMap<u32, Incomplete>,
 }
 
 impl Roster {
@@ -97,7 +99,7 @@ impl Roster {
     pub(super) fn why_not_counted(&self, pid: u32) -> Option<String> {
         let listed = self.listed.get(&pid)?;
         match &listed.status.coverage {
-            Coverage::Counted(_) => None,
+            Coverage::Counted(_) | Coverage::Incomplete(..) => None,
             Coverage::NotCounted(reason) => Some(not_countable(pid, &listed.status.exe, reason)),
         }
     }
@@ -148,6 +150,11 @@ impl Roster {
         ended.retain(|pid| !calls.contains_key(pid) && !self.listed.contains_key(pid));
         for process in &mut processes {
             process.calls = calls.get(&process.pid).copied().unwrap_or(0);
+            if let Some(what) = self.incomplete.get(&process.pid)
+                && let Some(method) = process.coverage.method()
+            {
+                process.coverage = Coverage::Incomplete(method, reason(*what).into());
+            }
         }
         processes.sort_unstable_by_key(|process| process.pid);
         self.listed.retain(|pid, listed| {
@@ -156,7 +163,40 @@ impl Roster {
             }
             !listed.is_last
         });
+        for pid in &ended {
+            self.incomplete.remove(pid);
+        }
         (processes, ended)
+    }
+
+    /// Takes in what was noticed of processes that are not counted completely, and returns what
+    /// there is to say of those of which nothing was known.
+    pub(super) fn note(&mut self, incomplete: &[(u32, Incomplete)]) -> Vec<String> {
+        let mut news = Vec::new();
+        for (pid, what) in incomplete {
+            if self.incomplete.insert(*pid, *what).is_none() {
+                let exe = self.listed.get(pid).map(|listed| &listed.status.exe);
+                let exe = exe.map_or_else(String::new, |exe| format!(" ({exe})"));
+                let reason = reason(*what);
+                news.push(format!(
+                    "process {pid}{exe} is counted incompletely: {reason}"
+                ));
+            }
+        }
+        news
+    }
+}
+
+/// Completes the sentence "incomplete: …".
+fn reason(incomplete: Incomplete) -> &'static str {
+    match incomplete {
+        Incomplete::Compiled => {
+            "its just-in-time compiler is at work, and what it has compiled enters functions \
+             uncounted; run it with PYTHON_JIT=0"
+        }
+        Incomplete::Implausible => {
+            "at some hits of its probes there was no code object of the kind that has to be there"
+        }
     }
 }
 

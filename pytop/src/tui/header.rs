@@ -191,12 +191,17 @@ fn draw_coverage(app: &App, row: Rect, buffer: &mut Buffer) {
             number::grouped(summary.counted as u64)
         )),
     ];
-    if summary.not_counted > 0 {
-        let number = number::grouped(summary.not_counted as u64);
-        left.push(
-            Segment::new(format!("{number} not counted (P)"), theme.warning, 0)
-                .or(format!("{number} not counted")),
-        );
+    for (processes, how) in [
+        (summary.incomplete, "incomplete"),
+        (summary.not_counted, "not counted"),
+    ] {
+        if processes > 0 {
+            let number = number::grouped(processes as u64);
+            left.push(
+                Segment::new(format!("{number} {how} (P)"), theme.warning, 0)
+                    .or(format!("{number} {how}")),
+            );
+        }
     }
     let uncounted = app.shown().totals.uncounted();
     if uncounted.total() > 0 {

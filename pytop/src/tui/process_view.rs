@@ -131,7 +131,7 @@ fn draw_row(
 fn cell(app: &App, process: &ProcessStatus, place: Place) -> (String, Style, Cut) {
     let theme = &app.theme;
     let plain = Style::new();
-    let counted = matches!(process.coverage, Coverage::Counted(_));
+    let counted = process.coverage.method().is_some();
     let quiet = if counted && !process.ended {
         plain
     } else {
@@ -148,9 +148,9 @@ fn cell(app: &App, process: &ProcessStatus, place: Place) -> (String, Style, Cut
             let version = process.python.as_deref().unwrap_or("-");
             (visible(version), quiet, Cut::Tail)
         }
-        ProcessColumn::Method => match &process.coverage {
-            Coverage::Counted(method) => (method.name().to_owned(), quiet, Cut::Tail),
-            Coverage::NotCounted(_) => ("none".to_owned(), theme.warning, Cut::Tail),
+        ProcessColumn::Method => match process.coverage.method() {
+            Some(method) => (method.name().to_owned(), quiet, Cut::Tail),
+            None => ("none".to_owned(), theme.warning, Cut::Tail),
         },
         ProcessColumn::Rate => {
             if !counted {
@@ -175,6 +175,10 @@ fn cell(app: &App, process: &ProcessStatus, place: Place) -> (String, Style, Cut
         }
         ProcessColumn::Reason => match &process.coverage {
             Coverage::Counted(_) => (String::new(), plain, Cut::Tail),
+            Coverage::Incomplete(_, reason) => {
+                let reason = format!("incomplete: {}", visible(reason));
+                (reason, theme.warning, Cut::Tail)
+            }
             Coverage::NotCounted(reason) => (visible(reason), theme.warning, Cut::Tail),
         },
     }
@@ -231,6 +235,11 @@ pub(super) fn coverage(app: &App, process: &ProcessStatus, pieces: &mut Pieces) 
                 process.interpreter.visible()
             );
             pieces.push(&text, Style::new(), &app.glyphs);
+        }
+        Coverage::Incomplete(method, reason) => {
+            let text = format!("counted by {}, but incomplete: ", method.name());
+            pieces.push(&text, app.theme.warning, &app.glyphs);
+            pieces.push(&visible(reason), Style::new(), &app.glyphs);
         }
         Coverage::NotCounted(reason) => {
             pieces.push("not counted: ", app.theme.warning, &app.glyphs);

@@ -6,7 +6,7 @@ use super::action::{Motion, Side};
 use super::app::App;
 use super::process_view;
 use super::selection::Selection;
-use crate::model::{Coverage, ProcessStatus, Snapshot};
+use crate::model::{ProcessStatus, Snapshot};
 
 /// A column of the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,10 +71,7 @@ impl ProcessColumn {
 }
 
 fn method(process: &ProcessStatus) -> Option<crate::model::Method> {
-    match process.coverage {
-        Coverage::Counted(method) => Some(method),
-        Coverage::NotCounted(_) => None,
-    }
+    process.coverage.method()
 }
 
 /// The numbers of a version, so that 3.9 comes before 3.15.

@@ -14,6 +14,8 @@ pub(super) struct Summary {
     pub(super) interpreters: usize,
     /// The methods that count them.
     pub(super) methods: Vec<Method>,
+    /// Those of them of which not every call is counted.
+    pub(super) incomplete: usize,
     /// Processes that are not counted.
     pub(super) not_counted: usize,
     /// The reason that most of those have, and how many have it.
@@ -26,14 +28,16 @@ impl Summary {
         let mut interpreters = HashSet::new();
         let mut reasons: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
         for process in &snapshot.processes {
-            match &process.coverage {
-                Coverage::Counted(method) => {
-                    summary.counted += 1;
-                    interpreters.insert(&process.interpreter);
-                    if !summary.methods.contains(method) {
-                        summary.methods.push(*method);
-                    }
+            if let Some(method) = process.coverage.method() {
+                summary.counted += 1;
+                interpreters.insert(&process.interpreter);
+                if !summary.methods.contains(&method) {
+                    summary.methods.push(method);
                 }
+            }
+            match &process.coverage {
+                Coverage::Counted(_) => {}
+                Coverage::Incomplete(..) => summary.incomplete += 1,
                 Coverage::NotCounted(reason) => {
                     summary.not_counted += 1;
                     *reasons.entry(reason).or_default() += 1;

@@ -5,6 +5,8 @@
 mod debug_offsets;
 mod versions;
 
+use serde::{Deserialize, Serialize};
+
 use super::code::Failure;
 use super::elf::Elf;
 use super::symbols::Dynamic;
@@ -37,7 +39,7 @@ pub(super) fn read(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result
 }
 
 /// Offsets of fields in the structures of one CPython.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
     /// From a frame to the pointer to its code object: `f_code` of `PyFrameObject` (up to 3.10)
     /// or of `_PyInterpreterFrame` (3.11), `f_executable` (3.12 and later).
@@ -57,7 +59,7 @@ pub struct Layout {
 }
 
 /// Offsets in a code object (`PyCodeObject`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeLayout {
     /// Pointer to a text (`co_filename`).
     pub filename: u64,
@@ -75,7 +77,7 @@ pub struct CodeLayout {
 }
 
 /// Offsets in a code object that has its bytecode in itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BytecodeLayout {
     /// Where the first code unit is (`co_code_adaptive`).
     pub start: u64,
@@ -84,7 +86,7 @@ pub struct BytecodeLayout {
 }
 
 /// Offsets in a text (`PyASCIIObject`, `PyCompactUnicodeObject`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextLayout {
     /// A word: how many characters there are (`length`).
     pub length: u64,
@@ -98,7 +100,7 @@ pub struct TextLayout {
 }
 
 /// Offsets in the state of a thread (`PyThreadState`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadLayout {
     /// The frame that runs.
     pub current_frame: CurrentFrame,
@@ -108,7 +110,7 @@ pub struct ThreadLayout {
 }
 
 /// The way from the state of a thread to its current frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CurrentFrame {
     /// A pointer at an offset.
     Field(u64),
@@ -123,7 +125,7 @@ pub enum CurrentFrame {
 
 /// When a RESUME changes its code first and is then dispatched a second time. The first time is to
 /// be dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Repeats {
     /// 3.12: when the code's instrumentation version differs from the interpreter's.
     Interpreter {

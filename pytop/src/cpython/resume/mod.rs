@@ -32,6 +32,8 @@ mod opcodes;
 mod registers;
 mod table;
 
+use serde::{Deserialize, Serialize};
+
 use super::block::Block;
 use super::code::{Failure, Stepping, Value};
 use super::elf::Elf;
@@ -42,7 +44,7 @@ use super::{NotCountable, Version};
 use opcodes::Opcodes;
 
 /// Everything that is needed to count the entries of frames by the RESUME family.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
     /// The handlers to be probed, at most one for each address.
     pub handlers: Vec<Handler>,
@@ -57,7 +59,7 @@ pub struct Resume {
 }
 
 /// The site of one bytecode of the RESUME family.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handler {
     /// The bytecode.
     pub opcode: u8,
@@ -88,7 +90,7 @@ pub struct Handler {
 }
 
 /// The bytecodes with which the code of a frame begins and goes on after a `yield`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// `RESUME`
     Resume,
@@ -117,7 +119,7 @@ impl Family {
 }
 
 /// What the operand of a RESUME says: the byte behind the opcode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operand {
     /// The bits that say where the RESUME is: 0 start of a function, 1 after `yield`, 2 after
     /// `yield from`, 3 after `await`.
