@@ -2,18 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd as _;
 
 use aya::maps::{Array, MapData, MapError};
-use aya::programs::{ProgramError, UProbe};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use pytop_common::code::CodeSpec;
 use pytop_common::marker::MarkerSpec;
 use thiserror::Error;
 
 use super::counts::{Counts, Drained};
+use super::program::{Program, ProgramError, Programs, Purpose};
 use super::syscall::{self, UprobeEvent};
-use super::uprobe::{AttachError, Probe, Target, hint};
+use super::uprobe::{AttachError, Place, Probe, Target, has_links, hint, place};
 use crate::os_error::{describe, is_refusal};
 
 /// The compiled programs: `cargo xtask build-ebpf` makes them, the build script chooses the file.
@@ -21,41 +20,6 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PYTOP_BPF_OBJECT"));
 
 /// Where the kernel tells the perf event type of uprobes.
 const UPROBE_TYPE: &str = "/sys/bus/event_source/devices/uprobe/type";
-
-/// A program to run at a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// Counts entries at a `function__entry` marker.
-    FunctionEntry,
-    /// Counts entries at the frame evaluation function.
-    Evaluation,
-    /// Counts entries at the handler of a RESUME bytecode.
-    Resume,
-    /// Notes that code made by a just-in-time compiler runs.
-    Compiled,
-    /// Does nothing: for measuring what the probe itself costs.
-    Empty,
-}
-
-impl Program {
-    const ALL: [Self; 5] = [
-        Self::FunctionEntry,
-        Self::Evaluation,
-        Self::Resume,
-        Self::Compiled,
-        Self::Empty,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::FunctionEntry => "function_entry",
-            Self::Evaluation => "evaluation",
-            Self::Resume => "resume",
-            Self::Compiled => "compiled",
-            Self::Empty => "empty",
-        }
-    }
-}
 
 /// What the kernel side has to know of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +38,9 @@ pub struct SiteId(pub u16);
 
 /// The programs and maps, in the kernel as long as this lives.
 pub struct Kernel {
-    ebpf: Ebpf,
+    /// The maps that user space has no business with.
+    _ebpf: Ebpf,
+    programs: Programs,
     pmu_type: u32,
     markers: Array<MapData, MarkerSpec>,
     codes: Array<MapData, CodeSpec>,
@@ -136,17 +102,22 @@ impl Kernel {
                 .load(OBJECT)
         };
         let mut ebpf = load(VerifierLogLevel::DISABLE).map_err(|error| explain(&error))?;
-        require_lossless_uprobes(&mut ebpf)?;
-        for program in Program::ALL {
-            uprobe(&mut ebpf, program.name())?
-                .load()
-                .map_err(|error| explain_program(&error))?;
+        let mut programs = Programs::new(OBJECT, ebpf.maps(), Purpose::Event)?;
+        require_lossless_uprobes(&programs)?;
+        programs.set_purpose(Purpose::Multi);
+        // The first program says whether this kernel takes any.
+        let is_multi = programs.get(Program::FunctionEntry).is_ok_and(has_links);
+        if !is_multi {
+            programs.set_purpose(Purpose::Event);
+            let first = programs.get(Program::FunctionEntry);
+            first.map_err(|error| explain_program(&error))?;
         }
         let markers = Array::try_from(take_map(&mut ebpf, "MARKERS")?).map_err(failed)?;
         let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
         let counts = Counts::new(&mut ebpf, table_size).map_err(|error| explain_map(&error))?;
         Ok(Self {
-            ebpf,
+            _ebpf: ebpf,
+            programs,
             pmu_type,
             markers,
             codes,
@@ -171,23 +142,22 @@ impl Kernel {
         Ok(SiteId(site))
     }
 
-    /// Places a probe.
+    /// Places probes in a file, which run `program`: all of them, or none.
     pub fn attach(
         &mut self,
         program: Program,
         target: &Target<'_>,
-        site: SiteId,
-    ) -> Result<Probe, AttachError> {
-        let refused = |reason: String| AttachError::Refused {
-            path: target.path.into(),
-            offset: target.offset,
-            source: io::Error::other(reason),
-            hint: "",
-        };
-        let program =
-            uprobe(&mut self.ebpf, program.name()).map_err(|error| refused(error.to_string()))?;
-        let program = program.fd().map_err(|error| refused(error.to_string()))?;
-        Probe::attach(program.as_fd(), self.pmu_type, target, u64::from(site.0))
+        places: &[Place],
+    ) -> Result<Vec<Probe>, AttachError> {
+        let purpose = self.programs.purpose();
+        let program = self
+            .programs
+            .get(program)
+            .map_err(|error| AttachError::NotLoaded {
+                path: target.path.into(),
+                reason: explain_program(&error).to_string(),
+            })?;
+        place(program, purpose, self.pmu_type, target, places)
     }
 
     /// Ends the interval: takes everything that was counted since the call before.
@@ -202,14 +172,6 @@ impl Kernel {
     pub fn forget_processes(&mut self, pids: impl IntoIterator<Item = u32>) {
         self.counts.forget_processes(pids);
     }
-}
-
-fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, LoadError> {
-    ebpf.program_mut(name)
-        .and_then(|program| <&mut UProbe>::try_from(program).ok())
-        .ok_or_else(|| LoadError::Failed {
-            reason: format!("the object has no program {name}"),
-        })
 }
 
 pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, LoadError> {
@@ -276,10 +238,10 @@ fn not_permitted(refused: &'static str, source: io::Error) -> LoadError {
 /// Older kernels pass over a hit while any other eBPF work goes on on the same CPU
 /// (`bpf_prog_active` in `trace_call_bpf`, `kernel/trace/bpf_trace.c`). Since Linux 6.0 uprobes have
 /// a way of their own (`bpf_prog_run_array_uprobe`), which came together with sleepable programs.
-fn require_lossless_uprobes(ebpf: &mut Ebpf) -> Result<(), LoadError> {
-    match uprobe(ebpf, "sleepable")?.load() {
-        Err(ProgramError::LoadError { io_error, .. })
-            if io_error.raw_os_error() == Some(libc::EINVAL) =>
+fn require_lossless_uprobes(programs: &Programs) -> Result<(), LoadError> {
+    match programs.try_sleepable() {
+        Err(ProgramError::Refused { source, .. })
+            if source.raw_os_error() == Some(libc::EINVAL) =>
         {
             Err(LoadError::MissingFeature {
                 feature: "uprobes that never miss a hit (sleepable uprobe programs)",
@@ -294,7 +256,6 @@ fn require_lossless_uprobes(ebpf: &mut Ebpf) -> Result<(), LoadError> {
 fn explain(error: &EbpfError) -> LoadError {
     match error {
         EbpfError::MapError(error) => explain_map(error),
-        EbpfError::ProgramError(error) => explain_program(error),
         other => failed(other),
     }
 }
@@ -311,25 +272,21 @@ fn explain_map(error: &MapError) -> LoadError {
 
 fn explain_program(error: &ProgramError) -> LoadError {
     match error {
-        ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } if !matches!(
-            io_error.raw_os_error(),
-            Some(libc::EPERM | libc::EACCES | libc::ENOSYS)
-        ) =>
+        ProgramError::Object(reason) => failed(reason),
+        ProgramError::Refused { source, log }
+            if !matches!(
+                source.raw_os_error(),
+                Some(libc::EPERM | libc::EACCES | libc::ENOSYS)
+            ) =>
         {
-            let mut reason = describe(io_error);
-            let log = verifier_log.to_string();
-            if !log.trim().is_empty() {
+            let mut reason = describe(source);
+            if !log.is_empty() {
                 reason.push_str(": ");
-                reason.push_str(log.trim());
+                reason.push_str(log);
             }
             LoadError::Failed { reason }
         }
-        ProgramError::LoadError { io_error, .. } => explain_io(io_error, "cannot load a program"),
-        ProgramError::SyscallError(syscall) => explain_io(&syscall.io_error, syscall.call),
-        _ => failed(error),
+        ProgramError::Refused { source, .. } => explain_io(source, "cannot load a program"),
     }
 }
 

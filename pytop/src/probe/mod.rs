@@ -7,6 +7,7 @@ mod counts;
 mod kernel;
 pub mod launch;
 mod process_end;
+mod program;
 pub mod sideband;
 mod slots;
 mod syscall;
@@ -14,7 +15,8 @@ mod texts;
 mod uprobe;
 
 pub use counts::{Drained, Frame, Incomplete, Losses, Seen};
-pub use kernel::{Description, Kernel, LoadError, Program, SiteId};
+pub use kernel::{Description, Kernel, LoadError, SiteId};
 pub use process_end::ProcessEnd;
+pub use program::Program;
 pub use texts::Names;
-pub use uprobe::{AttachError, Probe, Target, detach};
+pub use uprobe::{AttachError, Place, Probe, Target, detach};

@@ -7,7 +7,9 @@ use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use aya::Pod;
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, perf_event_attr};
+use aya_obj::generated::{
+    BPF_F_SLEEPABLE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_type, perf_event_attr,
+};
 
 /// The kernel takes the size of a structure as its version.
 #[expect(
@@ -73,6 +75,126 @@ pub(super) fn link_perf_event(
     link.__bindgen_anon_3.perf_event.bpf_cookie = cookie;
     // SAFETY: the attributes are those of this command and hold no pointers.
     owned(unsafe { bpf(bpf_cmd::BPF_LINK_CREATE, &mut attributes) })
+}
+
+/// Uprobes in one file, to be placed in one call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UprobeMulti<'a> {
+    /// A path that leads to the file.
+    pub(super) path: &'a CStr,
+    /// Offsets of the instructions in the file, in bytes.
+    pub(super) offsets: &'a [u64],
+    /// Offsets of the semaphores in the file, in bytes; 0 for none. As many as `offsets`.
+    pub(super) semaphore_offsets: &'a [u64],
+    /// What tells the probes apart. As many as `offsets`.
+    pub(super) cookies: &'a [u64],
+    /// Only this process; 0 for every process that maps the file.
+    pub(super) pid: u32,
+}
+
+/// Places uprobes, and runs a program at each hit. They are taken out when the descriptor is closed.
+pub(super) fn link_uprobes(
+    program: BorrowedFd<'_>,
+    uprobes: &UprobeMulti<'_>,
+) -> io::Result<OwnedFd> {
+    let count = uprobes.offsets.len();
+    if uprobes.semaphore_offsets.len() != count || uprobes.cookies.len() != count {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut attributes = empty();
+    // SAFETY: writing to a field of a union of plain integers.
+    let link = unsafe { &mut attributes.link_create };
+    link.__bindgen_anon_1.prog_fd = program.as_raw_fd().cast_unsigned();
+    link.attach_type = bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32;
+    // SAFETY: as above.
+    let multi = unsafe { &mut link.__bindgen_anon_3.uprobe_multi };
+    multi.path = uprobes.path.as_ptr() as u64;
+    multi.offsets = uprobes.offsets.as_ptr() as u64;
+    multi.ref_ctr_offsets = uprobes.semaphore_offsets.as_ptr() as u64;
+    multi.cookies = uprobes.cookies.as_ptr() as u64;
+    multi.cnt = u32::try_from(count).unwrap_or(u32::MAX);
+    multi.pid = uprobes.pid;
+    // SAFETY: the attributes are those of this command; the path and the slices, each of `cnt`
+    // numbers, outlive the call, which only reads them.
+    owned(unsafe { bpf(bpf_cmd::BPF_LINK_CREATE, &mut attributes) })
+}
+
+/// A program to be loaded.
+#[derive(Clone, Copy)]
+pub(super) struct ProgramLoad<'a> {
+    pub(super) name: &'a CStr,
+    pub(super) instructions: &'a [bpf_insn],
+    pub(super) license: &'a CStr,
+    /// The types that the object describes itself with.
+    pub(super) types: Option<BorrowedFd<'a>>,
+    /// Records that describe the functions, and the size of one.
+    pub(super) functions: (&'a [u8], usize),
+    /// Records that lead to lines of source text, and the size of one.
+    pub(super) lines: (&'a [u8], usize),
+    pub(super) is_for_multi: bool,
+    pub(super) is_sleepable: bool,
+}
+
+/// Loads a uprobe program. Where `log` has room, the verifier says there what it found.
+pub(super) fn load_program(load: &ProgramLoad<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {
+    let mut attributes = empty();
+    // SAFETY: writing to a field of a union of plain integers.
+    let program = unsafe { &mut attributes.__bindgen_anon_3 };
+    // The last byte stays the NUL.
+    let room = program.prog_name.len() - 1;
+    for (to, from) in program
+        .prog_name
+        .iter_mut()
+        .take(room)
+        .zip(load.name.to_bytes())
+    {
+        *to = from.cast_signed();
+    }
+    program.prog_type = bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32;
+    program.insns = load.instructions.as_ptr() as u64;
+    program.insn_cnt = u32::try_from(load.instructions.len()).unwrap_or(u32::MAX);
+    program.license = load.license.as_ptr() as u64;
+    if load.is_for_multi {
+        program.expected_attach_type = bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32;
+    }
+    if load.is_sleepable {
+        program.prog_flags = BPF_F_SLEEPABLE;
+    }
+    if let Some(types) = load.types {
+        program.prog_btf_fd = types.as_raw_fd().cast_unsigned();
+        let records = |(bytes, size): (&[u8], usize)| {
+            let count = bytes.len().checked_div(size).unwrap_or(0);
+            let number = |number: usize| u32::try_from(number).unwrap_or(0);
+            (bytes.as_ptr() as u64, number(count), number(size))
+        };
+        let (at, count, size) = records(load.functions);
+        program.func_info = at;
+        program.func_info_cnt = count;
+        program.func_info_rec_size = size;
+        let (at, count, size) = records(load.lines);
+        program.line_info = at;
+        program.line_info_cnt = count;
+        program.line_info_rec_size = size;
+    }
+    if !log.is_empty() {
+        program.log_level = 1;
+        program.log_buf = log.as_mut_ptr() as u64;
+        program.log_size = u32::try_from(log.len()).unwrap_or(u32::MAX);
+    }
+    // SAFETY: the attributes are those of this command; everything that they point at outlives the
+    // call, which reads all of it but the log, a buffer of `log_size` bytes.
+    owned(unsafe { bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes) })
+}
+
+/// Loads a description of types (BTF).
+pub(super) fn load_types(types: &[u8]) -> io::Result<OwnedFd> {
+    let mut attributes = empty();
+    // SAFETY: writing to a field of a union of plain integers.
+    let load = unsafe { &mut attributes.__bindgen_anon_7 };
+    load.btf = types.as_ptr() as u64;
+    load.btf_size = u32::try_from(types.len()).unwrap_or(u32::MAX);
+    // SAFETY: the attributes are those of this command; `types` outlives the call, which reads it.
+    owned(unsafe { bpf(bpf_cmd::BPF_BTF_LOAD, &mut attributes) })
 }
 
 /// Takes everything out of a hash map, `batch` entries a call, and hands each batch to `visit`.

@@ -8,7 +8,7 @@ use super::methods::{Plan, Planner};
 use crate::cpython::Interpreter;
 use crate::discover::{FileId, InterpreterFile};
 use crate::model::{Coverage, Method};
-use crate::probe::{Kernel, Probe, Program, SiteId, Target, detach};
+use crate::probe::{Kernel, Place, Probe, Program, SiteId, Target, detach};
 
 /// A file with an interpreter in it.
 pub(super) type File = InterpreterFile<Interpreter>;
@@ -170,21 +170,29 @@ fn place(
     prepared: &Prepared,
     program: Option<Program>,
 ) -> Result<Vec<Probe>, String> {
-    let probes = prepared.plan.probes.iter().zip(&prepared.sites);
-    probes
-        .map(|(probe, site)| {
-            let target = Target {
-                file: &file.file,
-                path: &file.path,
+    let target = Target {
+        file: &file.file,
+        path: &file.path,
+        pid: reach.pid(),
+    };
+    let planned: Vec<_> = prepared.plan.probes.iter().zip(&prepared.sites).collect();
+    let mut placed = Vec::new();
+    for same in planned.chunk_by(|(one, _), (next, _)| one.program == next.program) {
+        let places: Vec<_> = same
+            .iter()
+            .map(|(probe, site)| Place {
                 offset: probe.offset,
                 semaphore_offset: probe.semaphore,
-                pid: reach.pid(),
-            };
-            kernel
-                .attach(program.unwrap_or(probe.program), &target, *site)
-                .map_err(|error| error.to_string())
-        })
-        .collect()
+                site: **site,
+            })
+            .collect();
+        let own = same.first().map(|(probe, _)| probe.program);
+        if let Some(program) = program.or(own) {
+            let probes = kernel.attach(program, &target, &places);
+            placed.extend(probes.map_err(|error| error.to_string())?);
+        }
+    }
+    Ok(placed)
 }
 
 /// Takes out probes without waiting for it.
