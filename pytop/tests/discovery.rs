@@ -343,7 +343,8 @@ os.read(0, 64)
     let python = python.argument(&library);
     let mut running = python.start();
     let pid = running.pid();
-    let mut pytop = Pytop::start::<&str>([]);
+    // Without its marker, the interpreter that runs would be counted from the start.
+    let mut pytop = Pytop::start(["--method", "marker"]);
     let listed = |pytop: &mut Pytop| {
         let snapshot = pytop.snapshot();
         let process = snapshot.processes.iter().find(|process| process.pid == pid);

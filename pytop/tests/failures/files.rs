@@ -107,7 +107,8 @@ fn an_interpreter_has_lost_its_sections() {
             .args(["-c", "print('ready', flush=True); input()"]);
         let running = Running::spawn(name.to_owned(), command);
         running.expect("ready");
-        let outcome = once(running.pid());
+        let pid = running.pid().to_string();
+        let outcome = Outcome::of_pytop(["--once", "--method", "marker", "-p", &pid]);
         let [message] = outcome.messages()[..] else {
             panic!("one message expected: {outcome:?}");
         };

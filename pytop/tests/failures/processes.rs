@@ -100,7 +100,7 @@ fn it_has_ended_and_nobody_took_notice() {
 }
 
 #[test]
-fn its_cpython_cannot_be_counted() {
+fn its_marker_is_not_live() {
     for (name, marker, why) in [
         (
             "3.11",
@@ -118,30 +118,33 @@ fn its_cpython_cannot_be_counted() {
         let running = waiting(interpreter);
         let pid = running.pid();
         let message = format!(
-            "process {pid} ({}) cannot be counted: CPython {} {why}; run it on CPython 3.6 to 3.10, \
-             or 3.15 or later, built --with-dtrace",
+            "process {pid} ({}) cannot be counted: CPython {} {why}; leave out --method, and it is \
+             counted without its marker",
             interpreter.executable.display(),
             interpreter.version
         );
-        once(&pid).assert_failed(1, &message);
-        let explicit = ["--once", "--method", "marker", "-p", &pid.to_string()];
-        Outcome::of_pytop(explicit).assert_failed(1, &message);
+        let marker = ["--once", "--method", "marker", "-p", &pid.to_string()];
+        Outcome::of_pytop(marker).assert_failed(1, &message);
     }
 }
 
 #[test]
 fn it_does_not_allow_the_method() {
-    let interpreter = interpreter("3.9");
-    let running = waiting(interpreter);
-    let pid = running.pid();
-    for method in ["eval", "resume"] {
+    for (name, method, versions) in [
+        ("3.9", "resume", "CPython 3.11 and later"),
+        ("3.13", "eval", "CPython 3.6 to 3.10"),
+    ] {
+        let interpreter = interpreter(name);
+        let running = waiting(interpreter);
+        let pid = running.pid();
         let outcome = Outcome::of_pytop(["--once", "--method", method, "-p", &pid.to_string()]);
         outcome.assert_failed(
             1,
             &format!(
-                "process {pid} ({}) cannot be counted: this version of pytop has no method \
-                 '{method}'; leave out --method",
-                interpreter.executable.display()
+                "process {pid} ({}) cannot be counted: the method '{method}' is for {versions}, and \
+                 this is CPython {}; leave out --method",
+                interpreter.executable.display(),
+                interpreter.version
             ),
         );
     }

@@ -148,7 +148,7 @@ fn every_process() {
         .argument(&1)
         .start();
     let terminal = Terminal::open(160, 50);
-    terminal.run(&pytop(""));
+    terminal.run(&pytop("--method marker"));
     terminal.wait("functions", |screen| functions(screen).len() == 3);
     terminal.press("P");
     let (counted, uncounted) = (running.pid().to_string(), uncounted.pid().to_string());
