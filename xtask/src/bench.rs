@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::command::{build_pytop, find, run};
-use crate::interpreters::Index;
+use crate::interpreters::{Index, Interpreter};
 use crate::privilege::{again_as_root, is_root};
 use crate::pythons::Pythons;
 use contestant::Contestant;
@@ -63,21 +63,23 @@ impl Bench {
                 .find(|python| python.name == name);
             found.with_context(|| format!("Python {name} was not fetched"))
         };
-        for name in ["3.9", "3.15"] {
-            self.calls(pytop, interpreter(name)?)?;
-        }
+        self.calls(pytop, interpreter("3.9")?, &["marker", "eval"])?;
+        self.calls(pytop, interpreter("3.13")?, &["resume"])?;
+        self.calls(pytop, interpreter("3.14")?, &["resume"])?;
+        self.calls(pytop, interpreter("3.15")?, &["marker", "resume"])?;
         self.start(pytop, pythons)?;
         resources::measure(pytop, interpreter("3.9")?)
     }
 
-    /// What one call costs the traced program.
-    fn calls(&self, pytop: &Path, python: &crate::interpreters::Interpreter) -> Result<()> {
-        let mut contestants = vec![
-            Contestant::nobody(),
-            Contestant::empty(pytop),
-            Contestant::pytop(pytop),
-        ];
-        if find("bpftrace").is_some() {
+    /// What one call costs the traced program, by each of the methods.
+    fn calls(&self, pytop: &Path, python: &Interpreter, methods: &[&'static str]) -> Result<()> {
+        let mut contestants = vec![Contestant::nobody()];
+        for method in methods {
+            contestants.push(Contestant::empty(pytop, method));
+            contestants.push(Contestant::method(pytop, method));
+        }
+        let has_rival = methods.contains(&"marker") && find("bpftrace").is_some();
+        if has_rival {
             contestants.push(Contestant::bpftrace(&python.executable)?);
         }
         let mut hot = Script::start(python, include_str!("bench/hot.py"))?;
@@ -101,35 +103,42 @@ impl Bench {
             "{:<16} {:>7} {:>15} {:>7} {:>9}",
             "", "median", "spread", "added", "to empty"
         );
-        let figures = readings.into_iter().map(Figures::of).collect::<Vec<_>>();
-        let [base, empty, ..] = figures.as_slice() else {
+        let mut figures = readings.into_iter().map(Figures::of);
+        let mut names = contestants.iter().map(|contestant| &contestant.name);
+        let mut next = || Some((names.next()?, figures.next()?));
+        let Some((name, base)) = next() else {
             return Ok(());
         };
-        for (contestant, each) in contestants.iter().zip(&figures) {
-            print!(
-                "{:<16} {:>7.0} {:>15}",
-                contestant.name,
-                each.median,
-                each.spread()
+        println!("{name:<16} {:>7.0} {:>15}", base.median, base.spread());
+        let added = |figures: &Figures| figures.median - base.median;
+        let print = |name: &str, figures: &Figures, floor: f64| {
+            println!(
+                "{name:<16} {:>7.0} {:>15} {:>7.0} {:>8.2}x",
+                figures.median,
+                figures.spread(),
+                added(figures),
+                added(figures) / floor
             );
-            let added = each.median - base.median;
-            if contestant.counts() {
-                println!(
-                    " {added:>7.0} {:>8.2}x",
-                    added / (empty.median - base.median)
-                );
-            } else {
-                println!();
+        };
+        let mut by_marker = None;
+        for _ in methods {
+            let (Some((empty, floor)), Some((name, counted))) = (next(), next()) else {
+                break;
+            };
+            print(empty, &floor, added(&floor));
+            print(name, &counted, added(&floor));
+            by_marker = by_marker.or(Some((added(&floor), added(&counted))));
+            if floor.median < 2.0 * base.median {
+                println!("a probe should cost far more than a call: is something else tracing?");
             }
         }
-        if empty.median < 2.0 * base.median {
-            println!("an empty probe should cost far more than a call: is something else tracing?");
-        }
-        if let [base, _, pytop, bpftrace] = figures.as_slice() {
-            let ratio = (pytop.median - base.median) / (bpftrace.median - base.median);
-            println!("a call counted by pytop costs {ratio:.2}x of one counted by bpftrace");
-        } else {
-            println!("bpftrace is not installed: no comparison");
+        if let (true, Some((floor, counted)), Some((name, rival))) = (has_rival, by_marker, next())
+        {
+            print(name, &rival, floor);
+            println!(
+                "a call counted at the marker costs {:.2}x of one counted by bpftrace",
+                counted / added(&rival)
+            );
         }
         Ok(())
     }

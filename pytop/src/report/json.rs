@@ -174,7 +174,7 @@ mod tests {
     use super::super::tests::{assert_harmless, hostile, print, row, snapshot, two};
     use super::*;
     use crate::cli::Format;
-    use crate::model::{GroupBy, View};
+    use crate::model::{Coverage, GroupBy, View};
 
     fn json(view: View, snapshots: &[Snapshot]) -> String {
         print(Format::Json, view, snapshots)
@@ -293,5 +293,17 @@ mod tests {
                 "{printed}"
             );
         }
+    }
+
+    #[test]
+    fn an_incomplete_process_has_its_method_and_the_reason() {
+        let mut snapshot = snapshot(two());
+        let reason = "its just-in-time compiler is at work".into();
+        snapshot.processes[0].coverage = Coverage::Incomplete(Method::Resume, reason);
+        let printed = print(Format::Json, View::default(), &[snapshot]);
+        let object: Value = serde_json::from_str(&printed).unwrap();
+        let process = &object["processes"][0];
+        assert_eq!(process["method"], "resume");
+        assert_eq!(process["reason"], "its just-in-time compiler is at work");
     }
 }

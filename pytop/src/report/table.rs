@@ -352,6 +352,7 @@ mod tests {
     use super::super::tests::{hostile, print, print_at, row, snapshot, two};
     use super::*;
     use crate::cli::Format;
+    use crate::model::Method;
 
     fn table(view: View, snapshots: &[Snapshot]) -> String {
         print(Format::Table, view, snapshots)
@@ -570,5 +571,18 @@ uncounted: 7 calls (table full), 1 call (name unreadable)
                 "{columns:?} {terminal:?}"
             );
         }
+    }
+
+    #[test]
+    fn incomplete_processes_are_told() {
+        let mut incomplete = snapshot(two());
+        let reason = "its just-in-time compiler is at work".into();
+        incomplete.processes[0].coverage = Coverage::Incomplete(Method::Resume, reason);
+        let printed = table(View::default(), &[incomplete]);
+        let first = printed.lines().next().unwrap();
+        assert!(
+            first.ends_with("; 1 process counted (1 incompletely), 1 not countable"),
+            "{first}"
+        );
     }
 }

@@ -178,7 +178,7 @@ fn place(
     let planned: Vec<_> = prepared.plan.probes.iter().zip(&prepared.sites).collect();
     let mut placed = Vec::new();
     for same in planned.chunk_by(|(one, _), (next, _)| one.program == next.program) {
-        let places: Vec<_> = same
+        let at: Vec<_> = same
             .iter()
             .map(|(probe, site)| Place {
                 offset: probe.offset,
@@ -188,7 +188,7 @@ fn place(
             .collect();
         let own = same.first().map(|(probe, _)| probe.program);
         if let Some(program) = program.or(own) {
-            let probes = kernel.attach(program, &target, &places);
+            let probes = kernel.attach(program, &target, &at);
             placed.extend(probes.map_err(|error| error.to_string())?);
         }
     }

@@ -23,7 +23,6 @@ use nix::unistd::{User, geteuid};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::attachments::File as InterpreterFile;
 use crate::cpython::{ANALYSIS, CodeMethod};
 
 /// Larger than any entry, in bytes.
@@ -78,36 +77,36 @@ impl CodeCache {
         }
     }
 
-    /// What is known of an interpreter.
-    pub(super) fn find(&self, interpreter: &InterpreterFile) -> Option<CodeMethod> {
-        let path = self.path(interpreter)?;
-        let text = read_own(&path).ok()?;
+    /// What is known of an interpreter's file.
+    pub(super) fn find(&self, interpreter: &File, build_id: &[u8]) -> Option<CodeMethod> {
+        let text = read_own(&self.path(build_id)?).ok()?;
         let entry: Entry = serde_json::from_slice(&text).ok()?;
         let is_valid = entry.pytop == env!("CARGO_PKG_VERSION")
             && entry.analysis == ANALYSIS
-            && entry.length == interpreter.file.metadata().ok()?.len()
+            && entry.length == interpreter.metadata().ok()?.len()
             && entry.sum == sum(&entry.found);
         let finding: Finding = serde_json::from_str(is_valid.then_some(&entry.found)?).ok()?;
-        (finding.sites == sites(&interpreter.file, &finding.method)?).then_some(finding.method)
+        (finding.sites == sites(interpreter, &finding.method)?).then_some(finding.method)
     }
 
-    /// Keeps what was found in an interpreter. A failure costs the next run some milliseconds.
-    pub(super) fn keep(&self, interpreter: &InterpreterFile, method: &CodeMethod) {
-        let _ = self.try_keep(interpreter, method);
+    /// Keeps what was found in an interpreter's file. A failure costs the next run some
+    /// milliseconds.
+    pub(super) fn keep(&self, interpreter: &File, build_id: &[u8], method: &CodeMethod) {
+        let _ = self.try_keep(interpreter, build_id, method);
     }
 
-    fn try_keep(&self, interpreter: &InterpreterFile, method: &CodeMethod) -> Option<()> {
-        let path = self.path(interpreter)?;
+    fn try_keep(&self, interpreter: &File, build_id: &[u8], method: &CodeMethod) -> Option<()> {
+        let path = self.path(build_id)?;
         let folder = path.parent()?;
         let found = serde_json::to_string(&Finding {
             method: method.clone(),
-            sites: sites(&interpreter.file, method)?,
+            sites: sites(interpreter, method)?,
         });
         let found = found.ok()?;
         let entry = Entry {
             pytop: env!("CARGO_PKG_VERSION").to_owned(),
             analysis: ANALYSIS,
-            length: interpreter.file.metadata().ok()?.len(),
+            length: interpreter.metadata().ok()?.len(),
             sum: sum(&found),
             found,
         };
@@ -119,8 +118,7 @@ impl CodeCache {
         write_whole(&path, &text).ok()
     }
 
-    fn path(&self, interpreter: &InterpreterFile) -> Option<PathBuf> {
-        let build_id = interpreter.interpreter.build_id.as_ref()?;
+    fn path(&self, build_id: &[u8]) -> Option<PathBuf> {
         // Twenty bytes, unless somebody has chosen another style.
         if !(8..=64).contains(&build_id.len()) {
             return None;
@@ -198,4 +196,159 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::cpython::{CodeLayout, EvalSite, Layout, Stepping, TextLayout, Value};
+
+    const BUILD_ID: &[u8] = &[7; 20];
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        interpreter: File,
+        cache: CodeCache,
+        method: CodeMethod,
+    }
+
+    impl Fixture {
+        /// A cache that has what was found in an interpreter.
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("python");
+            fs::write(&path, (0..=255).collect::<Vec<u8>>()).unwrap();
+            let method = CodeMethod::Eval(EvalSite {
+                address: 0x40_0040,
+                file_offset: 0x40,
+                instruction: "push".to_owned(),
+                stepping: Stepping::Emulated,
+                frame: Value::Register { word: 14, plus: 0 },
+                layout: Layout {
+                    frame_to_code: 0x20,
+                    tagged_code_pointer: false,
+                    object_to_type: 8,
+                    code_type: None,
+                    code: CodeLayout {
+                        filename: 0x68,
+                        name: 0x70,
+                        qualified_name: None,
+                        first_line: 0x28,
+                        bytecode: None,
+                        instrumentation_version: None,
+                    },
+                    text: TextLayout {
+                        length: 0x10,
+                        state: 0x20,
+                        ascii_data: 0x30,
+                        other_data: 0x48,
+                    },
+                    thread: None,
+                },
+            });
+            let fixture = Self {
+                interpreter: File::open(&path).unwrap(),
+                cache: CodeCache {
+                    folder: Some(folder.path().join("cache/pytop")),
+                },
+                folder,
+                method,
+            };
+            fixture
+                .cache
+                .keep(&fixture.interpreter, BUILD_ID, &fixture.method);
+            assert_eq!(fixture.find(), Some(fixture.method.clone()));
+            fixture
+        }
+
+        fn find(&self) -> Option<CodeMethod> {
+            self.cache.find(&self.interpreter, BUILD_ID)
+        }
+
+        fn entry(&self) -> PathBuf {
+            self.cache.path(BUILD_ID).unwrap()
+        }
+    }
+
+    #[test]
+    fn nobody_else_can_read_or_write_it() {
+        let fixture = Fixture::new();
+        let entry = fixture.entry();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(mode(&entry), 0o600);
+        assert_eq!(mode(entry.parent().unwrap()), 0o700);
+        assert_eq!(fs::read_dir(entry.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!(fixture.cache.find(&fixture.interpreter, &[8; 20]), None);
+        assert_eq!(fixture.cache.find(&fixture.interpreter, &[7; 2]), None);
+    }
+
+    #[test]
+    fn a_damaged_entry_is_ignored_and_replaced() {
+        let fixture = Fixture::new();
+        let whole = fs::read(fixture.entry()).unwrap();
+        for position in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[position] ^= 1;
+            fs::write(fixture.entry(), &damaged).unwrap();
+            let found = fixture.find();
+            assert!(
+                found.is_none() || found.as_ref() == Some(&fixture.method),
+                "{position}: {found:?}"
+            );
+            fs::write(fixture.entry(), &whole[..position]).unwrap();
+            assert!(position + 1 == whole.len() || fixture.find().is_none());
+        }
+        fixture
+            .cache
+            .keep(&fixture.interpreter, BUILD_ID, &fixture.method);
+        assert!(fixture.find().is_some());
+    }
+
+    #[test]
+    fn an_entry_of_another_file_or_version_is_ignored() {
+        let fixture = Fixture::new();
+        let text = fs::read_to_string(fixture.entry()).unwrap();
+        for (is, was) in [
+            (r#""analysis":0"#, format!(r#""analysis":{ANALYSIS}"#)),
+            (
+                r#""pytop":"0.0""#,
+                format!(r#""pytop":"{}""#, env!("CARGO_PKG_VERSION")),
+            ),
+            (r#""length":255"#, r#""length":256"#.to_owned()),
+        ] {
+            assert!(text.contains(&was), "{text}");
+            fs::write(fixture.entry(), text.replace(&was, is)).unwrap();
+            assert_eq!(fixture.find(), None);
+        }
+        fs::write(fixture.entry(), &text).unwrap();
+        // Other instructions where the probe is to be.
+        let mut content: Vec<u8> = (0..=255).collect();
+        content[0x40] = 0xcc;
+        fs::write(fixture.folder.path().join("python"), content).unwrap();
+        assert_eq!(fixture.find(), None);
+    }
+
+    #[test]
+    fn an_entry_that_others_can_have_written_is_ignored() {
+        let fixture = Fixture::new();
+        let entry = fixture.entry();
+        let folder = entry.parent().unwrap();
+        let set = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        set(&entry, 0o622);
+        assert_eq!(fixture.find(), None);
+        set(&entry, 0o600);
+        set(folder, 0o777);
+        assert_eq!(fixture.find(), None);
+        set(folder, 0o700);
+        assert!(fixture.find().is_some());
+
+        let elsewhere = fixture.folder.path().join("elsewhere");
+        fs::rename(&entry, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &entry).unwrap();
+        assert_eq!(fixture.find(), None);
+    }
 }

@@ -89,7 +89,7 @@ impl Planner {
     pub(super) fn is_quick(&mut self, file: &File) -> bool {
         self.plans.contains_key(&file.id)
             || file.interpreter.entry.is_ok()
-            || (self.looked_up.insert(file.id) && self.cache.find(file).is_some())
+            || (self.looked_up.insert(file.id) && kept(&self.cache, file).is_some())
     }
 }
 
@@ -147,15 +147,16 @@ fn marker(file: &File) -> Result<Plan, String> {
 }
 
 fn code(cache: &CodeCache, file: &File) -> Result<Plan, String> {
-    let found = match cache.find(file) {
-        Some(found) => found,
-        None => {
-            let found = examine_code(&file.file, &file.path, &file.interpreter);
-            let found = found.map_err(|error| error.to_string())?;
-            let found = found.map_err(|reason| explain(&reason))?;
-            cache.keep(file, &found);
-            found
+    let found = if let Some(found) = kept(cache, file) {
+        found
+    } else {
+        let found = examine_code(&file.file, &file.path, &file.interpreter);
+        let found = found.map_err(|error| error.to_string())?;
+        let found = found.map_err(|reason| explain(&reason))?;
+        if let Some(build_id) = &file.interpreter.build_id {
+            cache.keep(&file.file, build_id, &found);
         }
+        found
     };
     let (method, program) = match &found {
         CodeMethod::Eval(_) => (Method::Eval, Program::Evaluation),
@@ -175,6 +176,11 @@ fn code(cache: &CodeCache, file: &File) -> Result<Plan, String> {
     let compiled = found.executor_file_offset();
     probes.extend(compiled.map(|offset| probe(Program::Compiled, offset, Description::Nothing)));
     Ok(Plan { method, probes })
+}
+
+/// What an earlier run found in a file.
+fn kept(cache: &CodeCache, file: &File) -> Option<CodeMethod> {
+    cache.find(&file.file, file.interpreter.build_id.as_deref()?)
 }
 
 fn explain(reason: &NotCountable) -> String {

@@ -17,14 +17,14 @@ use crate::command::{not_started, shown};
 
 /// A way to count calls.
 pub(super) struct Contestant {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     how: How,
 }
 
 enum How {
     Nobody,
     /// pytop with these options says on its standard error when it counts.
-    Pytop(PathBuf, &'static [&'static str]),
+    Pytop(PathBuf, Vec<&'static str>),
     /// bpftrace with this script says so on its standard output.
     Bpftrace {
         script: String,
@@ -37,24 +37,32 @@ impl Contestant {
     /// The program without a probe.
     pub(super) fn nobody() -> Self {
         Self {
-            name: "no probe",
+            name: "no probe".to_owned(),
             how: How::Nobody,
         }
     }
 
-    /// An eBPF program that does nothing: the price of the probe itself.
-    pub(super) fn empty(pytop: &Path) -> Self {
+    /// An eBPF program that does nothing, where a method has its probes: the price of these.
+    pub(super) fn empty(pytop: &Path, method: &'static str) -> Self {
         Self {
-            name: "empty program",
-            how: How::Pytop(pytop.into(), &["--count-nothing"]),
+            name: format!("{method}, empty"),
+            how: How::Pytop(pytop.into(), vec!["--method", method, "--count-nothing"]),
+        }
+    }
+
+    /// pytop with a method.
+    pub(super) fn method(pytop: &Path, method: &'static str) -> Self {
+        Self {
+            name: method.to_owned(),
+            how: How::Pytop(pytop.into(), vec!["--method", method]),
         }
     }
 
     /// pytop as it is used in a script.
     pub(super) fn pytop(pytop: &Path) -> Self {
         Self {
-            name: "pytop",
-            how: How::Pytop(pytop.into(), &[]),
+            name: "pytop".to_owned(),
+            how: How::Pytop(pytop.into(), Vec::new()),
         }
     }
 
@@ -72,14 +80,9 @@ impl Contestant {
             link.display()
         );
         Ok(Self {
-            name: "bpftrace",
+            name: "bpftrace".to_owned(),
             how: How::Bpftrace { script, folder },
         })
-    }
-
-    /// Whether it has a probe at all.
-    pub(super) fn counts(&self) -> bool {
-        !matches!(self.how, How::Nobody)
     }
 
     /// Starts it and waits until it counts.
@@ -90,7 +93,7 @@ impl Contestant {
             How::Nobody => {}
             How::Pytop(pytop, options) => {
                 let mut command = Command::new(pytop);
-                command.args(["--batch", "--format", "json"]).args(*options);
+                command.args(["--batch", "--format", "json"]).args(options);
                 let child = attached.start(command.stdout(Stdio::null()).stderr(Stdio::piped()))?;
                 let stderr = child
                     .stderr
