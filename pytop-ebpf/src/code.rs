@@ -158,10 +158,11 @@ pub fn count_resume(context: &ProbeContext, pid: u32) -> Result<(), Loss> {
     counting::count(&key, &resumed, site)
 }
 
+/// Reads memory of the process. What is not in memory is no sign of anything wrong.
 #[inline(always)]
 fn read<T>(address: u64) -> Result<T, Loss> {
     // SAFETY: the helper checks the address and reports a fault as an error.
-    unsafe { bpf_probe_read_user(address as *const T) }.map_err(|_| Loss::Implausible)
+    unsafe { bpf_probe_read_user(address as *const T) }.map_err(|_| Loss::UnreadableName)
 }
 
 /// The code object of a frame.
@@ -178,7 +179,7 @@ fn located(code: u64, offsets: &Offsets) -> Result<Located, Loss> {
     if locate_names(code, offsets, &raw mut located) == 0 {
         Ok(located)
     } else {
-        Err(Loss::Implausible)
+        Err(Loss::UnreadableName)
     }
 }
 
