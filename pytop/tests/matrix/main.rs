@@ -4,10 +4,13 @@
 //! The workload, `scripts/matrix`, says itself how often it enters which function. What it says
 //! follows from its loops and not from any other way of counting.
 
+mod agreement;
+mod choice;
 mod every_call;
 mod run;
 #[path = "../support/mod.rs"]
 mod support;
+mod survival;
 mod table;
 mod workload;
 

@@ -176,6 +176,20 @@ impl Finished {
     }
 }
 
+impl Finished {
+    /// Adds what was counted, function by function, wherever functions of one name are.
+    pub(crate) fn add_functions(&self, counted: &Counted, to: &mut BTreeMap<String, u64>) {
+        for (pid, expected) in &self.expected.0 {
+            for ((filename, function, _), calls) in counted.all_functions(*pid) {
+                // Methods cut long names at different characters.
+                if expected.files.contains(&filename) && !function.ends_with('…') {
+                    *to.entry(function).or_default() += calls;
+                }
+            }
+        }
+    }
+}
+
 /// What the processes of a run should have called.
 #[derive(Debug, Default)]
 pub(crate) struct Expected(BTreeMap<u32, Entered>);
