@@ -1,6 +1,8 @@
 //! `--method`: what happens with an interpreter that does not have it.
 
-use crate::support::{Form, Interpreter, Outcome, Python, Pytop, Running, interpreter, machine_wide};
+use crate::support::{
+    Form, Interpreter, Outcome, Python, Pytop, Running, interpreter, machine_wide,
+};
 use crate::whole_machine;
 
 /// A process of an interpreter, a method that it does not have, and what is said of that.
@@ -60,7 +62,7 @@ fn a_process_without_the_method_is_an_error_when_it_is_named() {
     for refused in refused() {
         let running = idle(refused.interpreter);
         let pid = running.pid();
-        let path = format!("/usr/bin/python{}", refused.interpreter.name);
+        let path = refused.interpreter.executable.display();
         let pid_text = pid.to_string();
         let outcome = Outcome::of_pytop(["--once", "--method", refused.method, "-p", &pid_text]);
         let message = format!(

@@ -3,8 +3,8 @@
 use crate::run::{all_variants, under_one_pytop};
 use crate::support::{Comparison, Counted, Interpreter, at_hand, live};
 use crate::table::{self, Line};
-use crate::workload::{Finished, Workload};
 use crate::whole_machine;
+use crate::workload::{Finished, Workload};
 
 /// All interpreters at once, each by the method that it is counted by when nothing is asked for,
 /// and once more those with a live marker by the other method that they have.

@@ -112,7 +112,10 @@ fn probes_that_come_and_go_do_no_harm() {
         calls += drained.frames.iter().map(|frame| frame.calls).sum::<u64>();
         detach(probes);
     }
-    println!("{cycles} cycles on {} interpreters, {calls} calls counted", all.len());
+    println!(
+        "{cycles} cycles on {} interpreters, {calls} calls counted",
+        all.len()
+    );
     assert!(calls > 0, "nothing was counted");
     for probed in &mut all {
         probed.running.run();

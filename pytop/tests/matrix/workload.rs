@@ -242,12 +242,7 @@ impl Entered {
 
 /// A row as it is compared. The marker gives the line of a `yield` where the other methods give the
 /// first line of the function, and none for some functions of 3.15: its lines are tested elsewhere.
-fn row(
-    filename: &str,
-    function: &str,
-    line: Option<u32>,
-    method: &str,
-) -> (String, Option<u32>) {
+fn row(filename: &str, function: &str, line: Option<u32>, method: &str) -> (String, Option<u32>) {
     let line = line.filter(|line| method != "marker" && *line > 0);
     (format!("{function} in {filename:?}"), line)
 }
