@@ -252,14 +252,16 @@ fn span(text: u64, offsets: &Offsets) -> Span {
 }
 
 /// Fails when what should be a code object has another type: one whose name is not `code`.
+///
+/// The name lies among the read-only data of the interpreter's file. A process that was just forked
+/// has not mapped those pages yet, and no process keeps them mapped when memory is short. A name
+/// that cannot be read thus says nothing, where the type itself could be read.
 #[inline(never)]
 fn require_code_type(code: u64, offsets: &Offsets) -> Result<(), Loss> {
     let class = read::<u64>(code.wrapping_add(u64::from(offsets.object_type)))?;
     let name = read::<u64>(class.wrapping_add(u64::from(offsets.type_name)))?;
-    let bytes = read::<u64>(name)? & CODE_TYPE_NAME_BYTES;
-    if bytes == CODE_TYPE_NAME & CODE_TYPE_NAME_BYTES {
-        Ok(())
-    } else {
-        Err(Loss::Implausible)
+    match read::<u64>(name) {
+        Ok(bytes) if (bytes ^ CODE_TYPE_NAME) & CODE_TYPE_NAME_BYTES != 0 => Err(Loss::Implausible),
+        _ => Ok(()),
     }
 }

@@ -73,7 +73,7 @@ fn count_in_table<S: Subject>(
         record(slots, key, count);
         return Ok(());
     }
-    replace(slots, count);
+    replace(slots, key, count);
     subject.verify()?;
     let names = names::identify(&located).map_err(|_| Loss::UnreadableName)?;
     let by_name = FrameKey {
@@ -117,10 +117,16 @@ fn trust(slots: &Slots, key: &FrameKey, count: &mut FrameCount) {
     }
 }
 
-/// Trusts a function no more: from here on each of its entries is looked at.
+/// Trusts a function no more: from here on each of its entries is looked at, and what it was in the
+/// intervals before counts for nothing. Code that is made, run and freed again and again comes to
+/// lie at the same address, and might be the same one whenever an interval begins.
 #[inline(always)]
-fn replace(slots: &Slots, count: &mut FrameCount) {
+fn replace(slots: &Slots, key: &FrameKey, count: &mut FrameCount) {
+    if count.trust == Trust::Replaced as u32 {
+        return;
+    }
     count.trust = Trust::Replaced as u32;
+    let _ = KNOWN.remove(key);
     if let Some(number) = count.slot.checked_sub(1)
         && let Some(slot) = slot_mut(slots, number)
     {

@@ -6,39 +6,17 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use pytop::cpython::{
     CodeMethod, EvalSite, Family, Handler, Interpreter, Resume, Stepping, Value, Version, examine,
     examine_code, examine_image,
 };
 
-use support::{interpreter, interpreters};
+use support::{at_hand, interpreter};
 
-/// The files of all interpreters at hand: those that were fetched, and pyenv's libraries where it
-/// is installed.
+/// The files of all interpreters at hand.
 fn files() -> Vec<PathBuf> {
-    let fetched = interpreters().iter().map(|one| one.executable.clone());
-    fetched.chain(pyenv()).collect()
-}
-
-fn pyenv() -> Vec<PathBuf> {
-    let Ok(output) = Command::new("pyenv").arg("root").output() else {
-        return Vec::new();
-    };
-    let root = String::from_utf8(output.stdout).expect("a path");
-    let Ok(versions) = fs::read_dir(Path::new(root.trim()).join("versions")) else {
-        return Vec::new();
-    };
-    versions
-        .filter_map(|version| fs::read_dir(version.ok()?.path().join("lib")).ok())
-        .flatten()
-        .map(|file| file.expect("a folder that stays").path())
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with("libpython3.") && name.ends_with(".so.1.0")
-        })
-        .collect()
+    at_hand().map(|one| one.executable.clone()).collect()
 }
 
 fn examined(path: &Path) -> (Version, Interpreter) {

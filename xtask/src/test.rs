@@ -1,7 +1,8 @@
 //! Runs every test, those included that load eBPF programs and count calls of real interpreters.
 
 use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _, stdout};
+use std::fs;
+use std::io::{BufRead as _, BufReader, ErrorKind, IsTerminal as _, Write as _, stdout};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -46,6 +47,9 @@ impl Test {
         for test in &of_pytop {
             runs.push((&test.source, test.command()?));
         }
+        // An older one would pass for this run's.
+        let table = workspace::target().join("tmp/matrix.txt");
+        remove(&table)?;
         let (mut total, mut failed) = (Tally::default(), Vec::new());
         for (name, mut command) in runs {
             // Whatever fails, the others are run: one look shows all that is wrong.
@@ -53,6 +57,9 @@ impl Test {
             if !run(command.args(&self.arguments), &mut total)? {
                 failed.push(name);
             }
+        }
+        if let Ok(table) = fs::read_to_string(&table) {
+            println!("\nCalls of known number, on each interpreter by each method:\n\n{table}");
         }
         println!("\n{} passed, {} failed", total.passed, total.failed);
         if !failed.is_empty() {
@@ -62,6 +69,15 @@ impl Test {
             bail!("no test has such a name: {}", self.arguments.join(" "));
         }
         Ok(())
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 

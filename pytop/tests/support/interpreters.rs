@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -96,13 +96,35 @@ impl Interpreter {
         self.words(form).pop().expect("a command has a last word")
     }
 
-    /// The oldest and the newest differ in what their markers report, see the tests of each.
-    pub(crate) fn is_before_3_11(&self) -> bool {
+    /// The second number of its version.
+    pub(crate) fn minor(&self) -> u32 {
         let minor = self
             .name
             .strip_prefix("3.")
             .and_then(|minor| minor.parse::<u32>().ok());
-        minor.expect("versions are called 3.something") < 11
+        minor.expect("versions are called 3.something")
+    }
+
+    /// The oldest and the newest differ in what their markers report, see the tests of each.
+    pub(crate) fn is_before_3_11(&self) -> bool {
+        self.minor() < 11
+    }
+
+    /// The method that counts it without a marker.
+    pub(crate) fn method_without_marker(&self) -> &'static str {
+        if self.is_before_3_11() {
+            "eval"
+        } else {
+            "resume"
+        }
+    }
+
+    /// The method that counts it unless another one is asked for.
+    pub(crate) fn method(&self) -> &'static str {
+        match self.marker {
+            Marker::Live => "marker",
+            Marker::Dead | Marker::None => self.method_without_marker(),
+        }
     }
 }
 
@@ -131,6 +153,73 @@ pub(crate) fn interpreters() -> &'static [Interpreter] {
         });
         assert_eq!(index.schema, 1, "{} is of another version", path.display());
         index.interpreters
+    })
+}
+
+/// Those that pyenv has installed, if it is there: CPython's releases as most people build them,
+/// without markers and in a shared library, if asked to.
+pub(crate) fn installed() -> &'static [Interpreter] {
+    static INSTALLED: OnceLock<Vec<Interpreter>> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        let mut interpreters: Vec<_> = pyenv_versions()
+            .into_iter()
+            .filter_map(|folder| of_pyenv(&folder))
+            .collect();
+        interpreters.sort_by_key(Interpreter::minor);
+        interpreters
+    })
+}
+
+/// All interpreters at hand: those that were fetched, and those that pyenv has installed.
+pub(crate) fn at_hand() -> impl Iterator<Item = &'static Interpreter> {
+    interpreters().iter().chain(installed())
+}
+
+fn pyenv_versions() -> Vec<PathBuf> {
+    let Ok(output) = Command::new("pyenv").arg("root").output() else {
+        return Vec::new();
+    };
+    let root = String::from_utf8(output.stdout).expect("a path");
+    let Ok(versions) = fs::read_dir(Path::new(root.trim()).join("versions")) else {
+        return Vec::new();
+    };
+    versions
+        .map(|version| version.expect("a folder that stays").path())
+        .collect()
+}
+
+/// The interpreter in a folder of pyenv's, if it is one that pytop counts.
+fn of_pyenv(folder: &Path) -> Option<Interpreter> {
+    // Free-threaded and debug builds are refused, which other tests show.
+    const ASK: &str = "import sys, sysconfig\n\
+        asked = sysconfig.get_config_var\n\
+        if sys.version_info < (3, 6) or asked('Py_DEBUG') or asked('Py_GIL_DISABLED'): sys.exit(1)\n\
+        print('%d.%d.%d' % sys.version_info[:3])";
+    let program = folder.join("bin/python3");
+    let output = Command::new(&program)
+        .args(["-I", "-c", ASK])
+        .output()
+        .ok()?;
+    if !output.status.success() {
+        return None;
+    }
+    let version = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    let (name, _) = version.rsplit_once('.')?;
+    let library = folder.join(format!("lib/libpython{name}.so.1.0"));
+    // Before 3.8 the name of the library tells how it allocates.
+    let older = folder.join(format!("lib/libpython{name}m.so.1.0"));
+    let executable = [library, older].into_iter().find(|path| path.exists());
+    Some(Interpreter {
+        name: name.to_owned(),
+        marker: Marker::None,
+        root: PathBuf::from("/"),
+        executable: executable.unwrap_or_else(|| program.clone()),
+        chroot: Launch {
+            command: vec![program.to_str()?.to_owned()],
+            environment: BTreeMap::from([("PYTHONDONTWRITEBYTECODE".into(), "1".into())]),
+        },
+        direct: None,
+        version,
     })
 }
 

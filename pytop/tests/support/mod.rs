@@ -36,7 +36,9 @@ pub(crate) use counted::{
     Comparison, Counted, Functions, Process, Row, Snapshot, assert_functions, functions,
 };
 pub(crate) use install::{install, install_copy};
-pub(crate) use interpreters::{Form, Interpreter, Marker, interpreter, interpreters, live};
+pub(crate) use interpreters::{
+    Form, Interpreter, Marker, at_hand, installed, interpreter, interpreters, live,
+};
 pub(crate) use lines::Lines;
 pub(crate) use memory::Marked;
 pub(crate) use outcome::Outcome;

@@ -29,6 +29,17 @@ impl Python {
         Self::of_script(interpreter, form, Script::named(script, interpreter, form))
     }
 
+    /// A script of a folder of `pytop/tests/scripts`, with all that is beside it.
+    pub(crate) fn of_folder(
+        interpreter: &'static Interpreter,
+        form: Form,
+        folder: &str,
+        script: &str,
+    ) -> Self {
+        let script = Script::of_folder(folder, script, interpreter, form);
+        Self::of_script(interpreter, form, script)
+    }
+
     /// A script that a test has written.
     pub(crate) fn of_text(interpreter: &'static Interpreter, form: Form, text: String) -> Self {
         Self::of_script(

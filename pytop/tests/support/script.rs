@@ -21,7 +21,27 @@ impl Script {
         let path = Self::source(name);
         let text = fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        let (_, name) = name.rsplit_once('/').unwrap_or(("", name));
         Self::of_text(name, text, interpreter, form)
+    }
+
+    /// A script of a folder of `pytop/tests/scripts`, with all that is beside it.
+    pub(crate) fn of_folder(
+        folder: &str,
+        name: &str,
+        interpreter: &Interpreter,
+        form: Form,
+    ) -> Self {
+        let script = Self::named(&format!("{folder}/{name}"), interpreter, form);
+        let folder = Self::source(folder);
+        for file in fs::read_dir(&folder).expect("a folder of scripts") {
+            let path = file.expect("a folder that stays").path();
+            if path.extension().is_some_and(|extension| extension == "py") {
+                let name = path.file_name().expect("a file has a name");
+                fs::copy(&path, script.folder().join(name)).expect("a script can be copied");
+            }
+        }
+        script
     }
 
     /// A script that a test has written.

@@ -1,0 +1,124 @@
+//! The programs that are counted do not notice: probes come and go while they call.
+
+use std::fs::File;
+
+use pytop::cpython::{CodeMethod, examine, examine_code};
+use pytop::probe::{Description, Kernel, Program, SiteId, Target, detach};
+
+use crate::support::{Form, Interpreter, Python, Running, at_hand};
+use crate::whole_machine;
+
+/// How often the probes come and go is in this variable.
+const CYCLES: &str = "PYTOP_CYCLES";
+const USUAL_CYCLES: u32 = 25;
+
+/// A place for a probe.
+struct Place {
+    program: Program,
+    offset: u64,
+    semaphore: Option<u64>,
+    site: SiteId,
+}
+
+/// All probes of an interpreter, those of all its methods, and a process that it runs.
+struct Probed {
+    interpreter: &'static Interpreter,
+    file: File,
+    places: Vec<Place>,
+    running: Running,
+}
+
+impl Probed {
+    fn start(interpreter: &'static Interpreter, kernel: &mut Kernel) -> Self {
+        let path = &interpreter.executable;
+        let file = File::open(path).expect("it is there");
+        let examined = examine(&file, path).expect("it is whole");
+        let examined = examined.expect("it is a CPython");
+        let method = examine_code(&file, path, &examined).expect("it is whole");
+        let method = method.expect("it is counted");
+        let program = match method {
+            CodeMethod::Eval(_) => Program::Evaluation,
+            CodeMethod::Resume(_) => Program::Resume,
+        };
+        let mut places = Vec::new();
+        let mut add = |program, offset, semaphore, description| {
+            let site = kernel.describe(&description).expect("there is room");
+            places.push(Place {
+                program,
+                offset,
+                semaphore,
+                site,
+            });
+        };
+        for probe in method.probes().expect("it is counted") {
+            add(
+                program,
+                probe.file_offset,
+                None,
+                Description::Code(probe.spec),
+            );
+        }
+        if let CodeMethod::Resume(resume) = &method
+            && let Some(offset) = resume.executor_file_offset
+        {
+            add(Program::Compiled, offset, None, Description::Nothing);
+        }
+        for site in examined.entry.into_iter().flatten() {
+            let (offset, semaphore) = (site.file_offset, site.semaphore_file_offset);
+            let description = Description::Marker(site.spec);
+            add(Program::FunctionEntry, offset, semaphore, description);
+        }
+        let python = Python::new(interpreter, Form::Chroot, "enduring.py").option("-S");
+        Self {
+            interpreter,
+            file,
+            places,
+            running: python.start(),
+        }
+    }
+}
+
+/// On every interpreter at once, under load: no process crashes, and each keeps getting the results
+/// that it should get.
+#[test]
+fn probes_that_come_and_go_do_no_harm() {
+    let _turn = whole_machine();
+    let cycles = std::env::var(CYCLES).map_or(USUAL_CYCLES, |cycles| {
+        cycles
+            .parse()
+            .unwrap_or_else(|_| panic!("{CYCLES} is no number: {cycles}"))
+    });
+    let mut kernel = Kernel::load(65_536).expect("this machine can count");
+    let mut all: Vec<_> = at_hand()
+        .map(|interpreter| Probed::start(interpreter, &mut kernel))
+        .collect();
+    let mut calls = 0_u64;
+    for _ in 0..cycles {
+        let mut probes = Vec::new();
+        for probed in &all {
+            for place in &probed.places {
+                let target = Target {
+                    file: &probed.file,
+                    path: &probed.interpreter.executable,
+                    offset: place.offset,
+                    semaphore_offset: place.semaphore,
+                    pid: None,
+                };
+                let probe = kernel.attach(place.program, &target, place.site);
+                probes.push(probe.unwrap_or_else(|error| panic!("{error}")));
+            }
+        }
+        let drained = kernel.drain().expect("the table is there");
+        calls += drained.frames.iter().map(|frame| frame.calls).sum::<u64>();
+        detach(probes);
+    }
+    println!(
+        "{cycles} cycles on {} interpreters, {calls} calls counted",
+        all.len()
+    );
+    assert!(calls > 0, "nothing was counted");
+    for probed in &mut all {
+        probed.running.run();
+        probed.running.end_well();
+    }
+}
