@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use pytop::cpython::{CodeMethod, examine, examine_code};
-use pytop::probe::{Description, Kernel, Program, SiteId, Target, detach};
+use pytop::probe::{Description, Kernel, Place, Program, Target, detach};
 
 use crate::support::{Form, Interpreter, Python, Running, at_hand};
 use crate::whole_machine;
@@ -12,19 +12,11 @@ use crate::whole_machine;
 const CYCLES: &str = "PYTOP_CYCLES";
 const USUAL_CYCLES: u32 = 25;
 
-/// A place for a probe.
-struct Place {
-    program: Program,
-    offset: u64,
-    semaphore: Option<u64>,
-    site: SiteId,
-}
-
 /// All probes of an interpreter, those of all its methods, and a process that it runs.
 struct Probed {
     interpreter: &'static Interpreter,
     file: File,
-    places: Vec<Place>,
+    places: Vec<(Program, Vec<Place>)>,
     running: Running,
 }
 
@@ -40,34 +32,25 @@ impl Probed {
             CodeMethod::Eval(_) => Program::Evaluation,
             CodeMethod::Resume(_) => Program::Resume,
         };
-        let mut places = Vec::new();
-        let mut add = |program, offset, semaphore, description| {
-            let site = kernel.describe(&description).expect("there is room");
-            places.push(Place {
-                program,
-                offset,
-                semaphore,
-                site,
-            });
+        let mut place = |offset, semaphore_offset, description| Place {
+            offset,
+            semaphore_offset,
+            site: kernel.describe(&description).expect("there is room"),
         };
-        for probe in method.probes().expect("it is counted") {
-            add(
-                program,
-                probe.file_offset,
-                None,
-                Description::Code(probe.spec),
-            );
+        let probes = method.probes().expect("it is counted");
+        let code = probes
+            .iter()
+            .map(|probe| place(probe.file_offset, None, Description::Code(probe.spec)));
+        let mut places = vec![(program, code.collect())];
+        if let Some(offset) = method.executor_file_offset() {
+            let compiled = place(offset, None, Description::Nothing);
+            places.push((Program::Compiled, vec![compiled]));
         }
-        if let CodeMethod::Resume(resume) = &method
-            && let Some(offset) = resume.executor_file_offset
-        {
-            add(Program::Compiled, offset, None, Description::Nothing);
-        }
-        for site in examined.entry.into_iter().flatten() {
-            let (offset, semaphore) = (site.file_offset, site.semaphore_file_offset);
+        let markers = examined.entry.into_iter().flatten().map(|site| {
             let description = Description::Marker(site.spec);
-            add(Program::FunctionEntry, offset, semaphore, description);
-        }
+            place(site.file_offset, site.semaphore_file_offset, description)
+        });
+        places.push((Program::FunctionEntry, markers.collect()));
         let python = Python::new(interpreter, Form::Chroot, "enduring.py").option("-S");
         Self {
             interpreter,
@@ -96,16 +79,14 @@ fn probes_that_come_and_go_do_no_harm() {
     for _ in 0..cycles {
         let mut probes = Vec::new();
         for probed in &all {
-            for place in &probed.places {
-                let target = Target {
-                    file: &probed.file,
-                    path: &probed.interpreter.executable,
-                    offset: place.offset,
-                    semaphore_offset: place.semaphore,
-                    pid: None,
-                };
-                let probe = kernel.attach(place.program, &target, place.site);
-                probes.push(probe.unwrap_or_else(|error| panic!("{error}")));
+            let target = Target {
+                file: &probed.file,
+                path: &probed.interpreter.executable,
+                pid: None,
+            };
+            for (program, places) in &probed.places {
+                let placed = kernel.attach(*program, &target, places);
+                probes.extend(placed.unwrap_or_else(|error| panic!("{error}")));
             }
         }
         let drained = kernel.drain().expect("the table is there");
