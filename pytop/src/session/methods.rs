@@ -13,6 +13,9 @@ use crate::discover::FileId;
 use crate::model::Method;
 use crate::probe::{Description, Program};
 
+/// The first version that can be built with a just-in-time compiler.
+const FIRST_WITH_COMPILER: (u8, u8) = (3, 13);
+
 /// How an interpreter is counted.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -101,8 +104,8 @@ fn made(choice: MethodChoice, cache: &CodeCache, file: &File) -> Result<Arc<Plan
 fn plan(choice: MethodChoice, cache: &CodeCache, file: &File) -> Result<Plan, String> {
     let interpreter = &file.interpreter;
     match choice {
-        MethodChoice::Auto if interpreter.entry.is_ok() => marker(file),
-        MethodChoice::Only(Method::Marker) => marker(file),
+        MethodChoice::Auto if interpreter.entry.is_ok() => marker(cache, file),
+        MethodChoice::Only(Method::Marker) => marker(cache, file),
         MethodChoice::Auto => code(cache, file),
         MethodChoice::Only(asked) => {
             if let Some(version) = interpreter.version
@@ -132,7 +135,7 @@ fn method_of(version: Version) -> Method {
     }
 }
 
-fn marker(file: &File) -> Result<Plan, String> {
+fn marker(cache: &CodeCache, file: &File) -> Result<Plan, String> {
     let sites = file.interpreter.entry.as_ref().map_err(explain)?;
     let probes = sites.iter().map(|site| PlannedProbe {
         program: Program::FunctionEntry,
@@ -140,42 +143,59 @@ fn marker(file: &File) -> Result<Plan, String> {
         semaphore: site.semaphore_file_offset,
         description: Description::Marker(site.spec),
     });
+    let mut probes: Vec<_> = probes.collect();
+    let version = file.interpreter.version.map(Version::minor);
+    if version.is_some_and(|version| version >= FIRST_WITH_COMPILER) {
+        // Compiled code passes the marker by. Where it begins is not known of every interpreter.
+        probes.extend(found(cache, file).ok().as_ref().and_then(compiled));
+    }
     Ok(Plan {
         method: Method::Marker,
-        probes: probes.collect(),
+        probes,
     })
 }
 
 fn code(cache: &CodeCache, file: &File) -> Result<Plan, String> {
-    let found = if let Some(found) = kept(cache, file) {
-        found
-    } else {
-        let found = examine_code(&file.file, &file.path, &file.interpreter);
-        let found = found.map_err(|error| error.to_string())?;
-        let found = found.map_err(|reason| explain(&reason))?;
-        if let Some(build_id) = &file.interpreter.build_id {
-            cache.keep(&file.file, build_id, &found);
-        }
-        found
-    };
+    let found = found(cache, file)?;
     let (method, program) = match &found {
         CodeMethod::Eval(_) => (Method::Eval, Program::Evaluation),
         CodeMethod::Resume(_) => (Method::Resume, Program::Resume),
     };
-    let probe = |program, offset, description| PlannedProbe {
-        program,
-        offset,
-        semaphore: None,
-        description,
-    };
     let code = found.probes().map_err(|reason| explain(&reason))?;
-    let mut probes: Vec<_> = code
-        .into_iter()
-        .map(|code| probe(program, code.file_offset, Description::Code(code.spec)))
-        .collect();
-    let compiled = found.executor_file_offset();
-    probes.extend(compiled.map(|offset| probe(Program::Compiled, offset, Description::Nothing)));
-    Ok(Plan { method, probes })
+    let probes = code.into_iter().map(|code| PlannedProbe {
+        program,
+        offset: code.file_offset,
+        semaphore: None,
+        description: Description::Code(code.spec),
+    });
+    Ok(Plan {
+        method,
+        probes: probes.chain(compiled(&found)).collect(),
+    })
+}
+
+/// The probe that tells when a just-in-time compiler is at work.
+fn compiled(found: &CodeMethod) -> Option<PlannedProbe> {
+    Some(PlannedProbe {
+        program: Program::Compiled,
+        offset: found.executor_file_offset()?,
+        semaphore: None,
+        description: Description::Nothing,
+    })
+}
+
+/// Where a file can be counted without its marker.
+fn found(cache: &CodeCache, file: &File) -> Result<CodeMethod, String> {
+    if let Some(kept) = kept(cache, file) {
+        return Ok(kept);
+    }
+    let found = examine_code(&file.file, &file.path, &file.interpreter);
+    let found = found.map_err(|error| error.to_string())?;
+    let found = found.map_err(|reason| explain(&reason))?;
+    if let Some(build_id) = &file.interpreter.build_id {
+        cache.keep(&file.file, build_id, &found);
+    }
+    Ok(found)
 }
 
 /// What an earlier run found in a file.
