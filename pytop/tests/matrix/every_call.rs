@@ -13,10 +13,10 @@ fn every_call_is_counted_by_every_method() {
     let _turn = whole_machine();
     let mut results = Results::default();
     let workloads = at_hand().map(|interpreter| (Workload::new(interpreter), interpreter.method()));
-    results.add("auto", workloads.collect());
+    results.add("auto", &workloads.collect::<Vec<_>>());
     for interpreter in live() {
         let method = interpreter.method_without_marker();
-        results.add(method, vec![(Workload::new(interpreter), method)]);
+        results.add(method, &[(Workload::new(interpreter), method)]);
     }
     results.check();
 }
@@ -25,7 +25,7 @@ fn every_call_is_counted_by_every_method() {
 struct Results(Vec<(Vec<Finished>, Counted)>);
 
 impl Results {
-    fn add(&mut self, choice: &str, workloads: Vec<(Workload, &'static str)>) {
+    fn add(&mut self, choice: &str, workloads: &[(Workload, &'static str)]) {
         let cases = workloads
             .iter()
             .flat_map(|(workload, method)| all_variants(workload, method));

@@ -50,7 +50,7 @@ fn finish(cases: VecDeque<(Case, Option<Running>)>) -> Vec<Finished> {
     let processors = thread::available_parallelism().map_or(2, usize::from);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
-        let finished = workers.into_iter().map(|worker| worker.join());
+        let finished = workers.into_iter().map(thread::ScopedJoinHandle::join);
         finished
             .flat_map(|finished| finished.expect("the workload does as it is told"))
             .collect()

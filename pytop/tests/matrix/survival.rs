@@ -1,6 +1,7 @@
 //! The programs that are counted do not notice: probes come and go while they call.
 
 use std::fs::File;
+use std::thread;
 
 use pytop::cpython::{CodeMethod, examine, examine_code};
 use pytop::probe::{Description, Kernel, Place, Program, Target, detach};
@@ -61,6 +62,27 @@ impl Probed {
     }
 }
 
+impl Probed {
+    /// Places all probes and takes them out again, so many times, and returns the calls counted.
+    fn cycle(&self, kernel: &mut Kernel, cycles: u32) -> u64 {
+        for _ in 0..cycles {
+            let target = Target {
+                file: &self.file,
+                path: &self.interpreter.executable,
+                pid: None,
+            };
+            let mut probes = Vec::new();
+            for (program, places) in &self.places {
+                let placed = kernel.attach(*program, &target, places);
+                probes.extend(placed.unwrap_or_else(|error| panic!("{error}")));
+            }
+            detach(probes);
+        }
+        let drained = kernel.drain().expect("the table is there");
+        drained.frames.iter().map(|frame| frame.calls).sum()
+    }
+}
+
 /// On every interpreter at once, under load: no process crashes, and each keeps getting the results
 /// that it should get.
 #[test]
@@ -71,35 +93,18 @@ fn probes_that_come_and_go_do_no_harm() {
             .parse()
             .unwrap_or_else(|_| panic!("{CYCLES} is no number: {cycles}"))
     });
-    let mut kernel = Kernel::load(65_536).expect("this machine can count");
-    let mut all: Vec<_> = at_hand()
-        .map(|interpreter| Probed::start(interpreter, &mut kernel))
-        .collect();
-    let mut calls = 0_u64;
-    for _ in 0..cycles {
-        let mut probes = Vec::new();
-        for probed in &all {
-            let target = Target {
-                file: &probed.file,
-                path: &probed.interpreter.executable,
-                pid: None,
-            };
-            for (program, places) in &probed.places {
-                let placed = kernel.attach(*program, &target, places);
-                probes.extend(placed.unwrap_or_else(|error| panic!("{error}")));
-            }
+    // The kernel waits for each probe that goes, and these waits can be shared.
+    thread::scope(|scope| {
+        for interpreter in at_hand() {
+            scope.spawn(move || {
+                let mut kernel = Kernel::load(16_384).expect("this machine can count");
+                let mut probed = Probed::start(interpreter, &mut kernel);
+                let calls = probed.cycle(&mut kernel, cycles);
+                println!("{}: {cycles} cycles, {calls} calls", interpreter.version);
+                assert!(calls > 0, "nothing of {} was counted", interpreter.version);
+                probed.running.run();
+                probed.running.end_well();
+            });
         }
-        let drained = kernel.drain().expect("the table is there");
-        calls += drained.frames.iter().map(|frame| frame.calls).sum::<u64>();
-        detach(probes);
-    }
-    println!(
-        "{cycles} cycles on {} interpreters, {calls} calls counted",
-        all.len()
-    );
-    assert!(calls > 0, "nothing was counted");
-    for probed in &mut all {
-        probed.running.run();
-        probed.running.end_well();
-    }
+    });
 }
