@@ -38,6 +38,9 @@ mod code;
 
 mod elf;
 mod eval;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod jumps;
 mod layout;
 mod marker;
