@@ -38,7 +38,7 @@ pub(crate) use counted::{
 pub(crate) use install::{install, install_copy};
 pub(crate) use interpreters::{Form, Interpreter, Marker, interpreter, interpreters, live};
 pub(crate) use lines::Lines;
-pub(crate) use memory::Marked;
+pub(crate) use memory::{Marked, has_own_code};
 pub(crate) use outcome::Outcome;
 pub(crate) use python::{Python, Running};
 pub(crate) use pytop::{Pytop, await_end, machine_wide};
