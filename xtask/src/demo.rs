@@ -11,8 +11,8 @@ use crate::workload::{self, Workload};
 
 /// Build pytop, start a sample workload, and open the screen on the machine.
 ///
-/// Fetches a Python whose calls can be counted when the machine has none, as `cargo xtask pythons`
-/// does. The workload ends with the demo.
+/// The workload runs on the machine's own `python3`. Only where there is none, one is fetched, as
+/// `cargo xtask pythons` does. The workload ends with the demo.
 #[derive(Args)]
 pub(crate) struct Demo {
     /// Print one snapshot instead of opening the screen.

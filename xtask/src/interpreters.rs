@@ -1,7 +1,6 @@
 //! The index of fetched interpreters, which the tests, the demo and the benchmark read.
 
 use std::collections::BTreeMap;
-use std::iter;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -71,25 +70,17 @@ pub(crate) fn path() -> PathBuf {
     folder().join("index.json")
 }
 
-/// A Python on this machine's PATH whose calls can be counted.
-pub(crate) fn countable_on_path() -> Option<PathBuf> {
-    // A Python 3.6 to 3.10 or 3.15 and later that was configured `--with-dtrace` has a live marker.
-    const ASK: &str = "import sys, sysconfig\n\
-        live = sys.version_info[:2] >= (3, 15) or (3, 6) <= sys.version_info[:2] <= (3, 10)\n\
-        sys.exit(not (live and sysconfig.get_config_var('WITH_DTRACE')))";
-    let versions = (6..=10)
-        .rev()
-        .chain((15..=20).rev())
-        .map(|minor| format!("python3.{minor}"));
-    iter::once("python3".to_owned())
-        .chain(versions)
-        .filter_map(|name| crate::command::find(&name))
-        .find(|python| {
-            Command::new(python)
-                .args(["-I", "-c", ASK])
-                .output()
-                .is_ok_and(|output| output.status.success())
-        })
+/// The `python3` of this machine's PATH, if it is a CPython that pytop counts and starts.
+pub(crate) fn on_path() -> Option<PathBuf> {
+    const ASK: &str = "import sys\n\
+        known = (3, 6) <= sys.version_info[:2] <= (3, 15)\n\
+        sys.exit(not (known and sys.implementation.name == 'cpython'))";
+    crate::command::find("python3").filter(|python| {
+        Command::new(python)
+            .args(["-I", "-c", ASK])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    })
 }
 
 impl Interpreter {

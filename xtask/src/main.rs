@@ -4,6 +4,7 @@ mod bench;
 mod build_ebpf;
 mod command;
 mod demo;
+mod fuzz;
 mod interpreters;
 mod privilege;
 mod pythons;
@@ -32,6 +33,7 @@ enum Task {
     BuildEbpf(build_ebpf::BuildEbpf),
     Bench(bench::Bench),
     Screenshot(screenshot::Screenshot),
+    Fuzz(fuzz::Fuzz),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Screenshot(task) => task.run(),
+        Task::Fuzz(task) => task.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{not_started, shown};
-use crate::interpreters::{Interpreter, countable_on_path};
+use crate::interpreters::{Interpreter, on_path};
 use crate::pythons::Pythons;
 use crate::workspace;
 
@@ -78,13 +78,13 @@ fn script() -> PathBuf {
     workspace::assets().join("demo/shop.py")
 }
 
-/// A Python whose calls can be counted: this machine's own, or one that is fetched for it.
+/// This machine's own Python, or one that is fetched for it where it has none.
 pub(crate) fn python() -> Result<Command> {
-    if let Some(python) = countable_on_path() {
+    if let Some(python) = on_path() {
         eprintln!("using {}", python.display());
         return Ok(Command::new(python));
     }
-    eprintln!("no Python on the PATH has a live function__entry marker: using one of Debian's");
+    eprintln!("there is no python3 of 3.6 to 3.15 on the PATH: using one of Debian's");
     let fetched = Pythons {
         versions: vec!["3.9".to_owned()],
         ..Pythons::default()

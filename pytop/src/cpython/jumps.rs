@@ -103,7 +103,8 @@ impl References {
         // Absolute, as programs at fixed addresses have it.
         let absolute = wanted.and_then(|wanted| u32::try_from(wanted).ok());
         let windows = bytes.windows(LONGEST).take(CHUNK);
-        for (here, window) in (address..).zip(windows) {
+        for (position, window) in windows.enumerate() {
+            let here = address.wrapping_add(position as u64);
             let Ok(window) = <&[u8; LONGEST]>::try_from(window) else {
                 break;
             };
@@ -125,6 +126,18 @@ impl References {
                 .wrapping_add_signed(i64::from(word.cast_signed()));
             self.refers = absolute == Some(word) || Some(relative) == wanted;
         }
+    }
+}
+
+/// Searches bytes for branches.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(bytes: &[u8], address: u64) {
+    let end = address.saturating_add(bytes.len() as u64);
+    let mut references = References::default();
+    let piece = address..end;
+    references.search(bytes, address, std::slice::from_ref(&piece), Some(address));
+    for jump in references.jumps {
+        assert!(piece.contains(&jump.to), "a branch to elsewhere");
     }
 }
 
@@ -217,4 +230,28 @@ pub(super) fn code_at(elf: &Elf<'_>, address: u64, wanted: u64) -> Result<Vec<u8
     let size = (segment.file_size - start).min(wanted);
     let offset = segment.offset.saturating_add(start);
     Ok(elf.source.read(offset, size, wanted, TEXT)?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_all_addresses_may_be_reached() {
+        let mut references = References::default();
+        // jmp to itself, and what would be behind the end.
+        let bytes = [0xeb, 0xfe, 0xeb, 0xfe, 0, 0, 0, 0, 0, 0];
+        let start = u64::MAX - 1;
+        references.search(
+            &bytes,
+            start,
+            std::slice::from_ref(&(start..u64::MAX)),
+            None,
+        );
+        let to_itself = Jump {
+            from: start,
+            to: start,
+        };
+        assert_eq!(references.jumps, [to_itself]);
+    }
 }

@@ -129,6 +129,10 @@ fn semaphore_offset(elf: &Elf<'_>, address: u64) -> Result<u64, NotCountable> {
             "its semaphore is beyond the first 4 GiB of the file, which the kernel cannot reach",
         ));
     }
+    // The segment may claim more than the file has.
+    if elf.source.read(offset, 2, 2, "its semaphore").is_err() {
+        return Err(bad("its semaphore lies beyond the end of the file"));
+    }
     // kernel/events/uprobes.c, `uprobe_register`.
     if !offset.is_multiple_of(2) {
         return Err(bad("its semaphore is at an odd address"));

@@ -38,6 +38,9 @@ mod code;
 
 mod elf;
 mod eval;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod jumps;
 mod layout;
 mod marker;
@@ -223,9 +226,13 @@ fn entry(
         return Err(NotCountable::UnknownVersion);
     };
     // CPython lost the call that fires the marker from its evaluation loop in 3.11 and got it back
-    // in 3.15; between them a marker may remain in the code for tracing, where it says nothing of
+    // in the third alpha of 3.15; between them a marker may remain in the code for tracing, where it says nothing of
     // other calls (gh-98894).
-    if ((3, 11)..(3, 15)).contains(&version.minor()) {
+    let returned = match version.release {
+        Release::Alpha(serial) if version.minor() == (3, 15) => serial >= 3,
+        _ => version.minor() >= (3, 15),
+    };
+    if version.minor() >= (3, 11) && !returned {
         return Err(NotCountable::DeadMarker { version });
     }
     marker::sites(elf, dynamic, architecture, notes)

@@ -111,6 +111,19 @@ pub(super) fn build_id(elf: &Elf<'_>) -> Option<Vec<u8>> {
         })
 }
 
+/// Parses bytes as both readers of notes do.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(
+    bytes: &[u8],
+    is_64: bool,
+    endian: Endianness,
+    alignment: u64,
+    (provider, name): (&str, &str),
+) {
+    let _ = by_class!(is_64, parse(bytes, endian, alignment, provider, name));
+    let _ = by_class!(is_64, gnu_build_id(bytes, endian, alignment));
+}
+
 fn gnu_build_id<H: FileHeader<Endian = Endianness, Word: TryFrom<u64>>>(
     bytes: &[u8],
     endian: Endianness,

@@ -92,7 +92,7 @@ impl Version {
     }
 
     /// Reads a version at the start of bytes that a NUL ends.
-    fn from_text(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn from_text(bytes: &[u8]) -> Option<Self> {
         let captures = LITERAL.captures(bytes)?;
         (captures.name("major")?.start() == 0)
             .then(|| Self::from_captures(&captures))

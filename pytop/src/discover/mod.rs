@@ -26,6 +26,9 @@ pub mod event;
 pub mod family;
 pub mod file;
 pub mod finder;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod installed;
 pub mod mapping;
 pub mod proc_root;

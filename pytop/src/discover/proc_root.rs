@@ -233,7 +233,7 @@ fn malformed(what: &str) -> io::Error {
 /// follows is counted from the last parenthesis. The numbers are those of `proc_pid_stat(5)`.
 ///
 /// The flags are those of include/linux/sched.h.
-fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
+pub(super) fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
     const PF_KTHREAD: u32 = 0x0020_0000;
     let open = text.iter().position(|byte| *byte == b'(')?;
     let close = text.iter().rposition(|byte| *byte == b')')?;
@@ -258,7 +258,7 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
 }
 
 /// Lines such as `Tgid:\t812` and `Uid:\t0\t0\t0\t0` (real, effective, saved, file system).
-fn parse_status(text: &[u8]) -> Option<ProcessStatus> {
+pub(super) fn parse_status(text: &[u8]) -> Option<ProcessStatus> {
     let value = |name: &[u8], index| {
         let line = text
             .split(|byte| *byte == b'\n')

@@ -394,5 +394,8 @@ fn event(record: &Record<'_>, misc: u16) -> Option<ProcessEvent> {
     .filter(|event| !matches!(event, ProcessEvent::Fork { child: 0, .. }))
 }
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 mod command;
 mod files;
+mod interpreters;
 mod kernel;
 mod output;
 mod privilege;

@@ -155,3 +155,26 @@ fn mappings(pid: u32, inode: u64) -> Vec<Mapping> {
         .filter(|mapping| mapping.inode == inode)
         .collect()
 }
+
+/// Whether the instructions of a file are in a process's memory as they are in the file: no probe
+/// is anywhere among them.
+pub(crate) fn has_own_code(pid: u32, file: &Path) -> bool {
+    let content = fs::read(file).expect("an interpreter can be read");
+    let inode = fs::metadata(file)
+        .expect("an interpreter has metadata")
+        .ino();
+    let memory = File::open(format!("/proc/{pid}/mem")).expect("its memory can be opened");
+    let mut mappings = mappings(pid, inode);
+    mappings.retain(|mapping| mapping.executable);
+    assert!(!mappings.is_empty(), "{} is not mapped", file.display());
+    mappings.iter().all(|mapping| {
+        let start = usize::try_from(mapping.offset).expect("a small file");
+        let length = usize::try_from(mapping.end - mapping.start).expect("a small file");
+        let of_file = &content[start..content.len().min(start + length)];
+        let mut in_memory = vec![0; of_file.len()];
+        memory
+            .read_exact_at(&mut in_memory, mapping.start)
+            .expect("memory can be read");
+        in_memory == of_file
+    })
+}

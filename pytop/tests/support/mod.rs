@@ -40,7 +40,7 @@ pub(crate) use interpreters::{
     Form, Interpreter, Marker, at_hand, installed, interpreter, interpreters, live,
 };
 pub(crate) use lines::Lines;
-pub(crate) use memory::Marked;
+pub(crate) use memory::{Marked, has_own_code};
 pub(crate) use outcome::Outcome;
 pub(crate) use python::{Python, Running};
 pub(crate) use pytop::{Pytop, await_end, machine_wide};

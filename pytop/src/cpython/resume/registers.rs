@@ -37,8 +37,10 @@ pub(super) struct Registers {
 /// address of the field itself on the stack.
 const MIN_VOTES: usize = 24;
 
-const UNCLEAR: NotCountable =
-    NotCountable::BadOpcodeTable("leads to handlers whose registers pytop cannot tell apart");
+const UNCLEAR: NotCountable = NotCountable::BadOpcodeTable(
+    "leads to handlers whose registers pytop cannot tell apart, as in builds with the experimental \
+     JIT compiler",
+);
 
 /// Finds the variables. `family` are the handlers of the RESUME family, `nop` that of NOP, `all`
 /// those of all bytecodes.

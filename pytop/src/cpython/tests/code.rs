@@ -194,6 +194,14 @@ fn the_handlers_of_3_13() {
 }
 
 #[test]
+fn the_seeds_are_interpreters() {
+    seeds::check("resume", &Loop::new().program);
+    let mut program = without_markers("3.8.18");
+    program.text[..14].copy_from_slice(&EVALUATE);
+    seeds::check("eval", &program);
+}
+
+#[test]
 fn a_changed_table_is_none() {
     let unchanged = Loop::new();
     let unknown = unchanged.handler(255);

@@ -117,6 +117,8 @@ fn versions_decide_whether_a_marker_lives() {
         ("3.11.2", false),
         ("3.12.1", false),
         ("3.14.10", false),
+        ("3.15.0a1", false),
+        ("3.15.0a2", false),
         ("3.15.0a3", true),
         ("3.15.2", true),
         ("3.16.0a1+", true),
@@ -253,6 +255,19 @@ fn a_semaphore_beyond_the_kernels_reach_is_refused() {
     let interpreter = examine_bytes(&bytes).unwrap().unwrap();
     let reason = interpreter.entry.unwrap_err().to_string();
     assert!(reason.contains("first 4 GiB"), "{reason}");
+}
+
+#[test]
+fn a_semaphore_beyond_the_end_of_the_file_is_refused() {
+    // The segment of data claims more than there is.
+    let mut program = cpython("3.9.2", ARGUMENTS);
+    program.markers[0].semaphore = program.data_at(0x10_0000);
+    let mut bytes = program.build();
+    let data = load_header(&bytes, DATA.0);
+    bytes[data + 32..data + 40].copy_from_slice(&0x20_0000_u64.to_le_bytes());
+    let interpreter = examine_bytes(&bytes).unwrap().unwrap();
+    let reason = interpreter.entry.unwrap_err().to_string();
+    assert!(reason.contains("beyond the end of the file"), "{reason}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod damage;
 mod identity;
 mod markers;
 mod program;
+mod seeds;
 mod versions;
 
 use std::cell::Cell;

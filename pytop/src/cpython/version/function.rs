@@ -55,7 +55,8 @@ pub(super) fn literal(elf: &Elf<'_>, function: Symbol) -> Result<Option<Version>
 /// `lea disp32(%rip)` counts from its end, which the displacement is; `mov $imm32` is an address.
 fn targets_on_x86(code: &[u8], start: u64) -> Vec<u64> {
     let mut targets = Vec::new();
-    for (end, bytes) in (start.saturating_add(4)..).zip(code.windows(4)) {
+    for (position, bytes) in code.windows(4).enumerate() {
+        let end = start.wrapping_add(4).wrapping_add(position as u64);
         let value = u32_of(object::Endianness::Little, bytes);
         targets.push(end.wrapping_add_signed(value.cast_signed().into()));
         targets.push(value.into());
@@ -67,7 +68,8 @@ fn targets_on_x86(code: &[u8], start: u64) -> Vec<u64> {
 fn targets_on_aarch64(code: &[u8], start: u64) -> Vec<u64> {
     let mut targets = Vec::new();
     let mut pages = [None; 32];
-    for (address, bytes) in (start..).step_by(4).zip(code.chunks_exact(4)) {
+    for (position, bytes) in code.chunks_exact(4).enumerate() {
+        let address = start.wrapping_add(4 * position as u64);
         let word = u32_of(object::Endianness::Little, bytes);
         let register = (word & 0x1f) as usize;
         let immediate = (word >> 29 & 3) | (word >> 3 & 0x1f_fffc);
@@ -89,4 +91,16 @@ fn targets_on_aarch64(code: &[u8], start: u64) -> Vec<u64> {
         }
     }
     targets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_all_addresses_may_be_reached() {
+        let code = [0; 32];
+        assert_eq!(targets_on_x86(&code, u64::MAX - 8).len(), 2 * 29);
+        assert!(targets_on_aarch64(&code, u64::MAX - 8).is_empty());
+    }
 }
