@@ -7,6 +7,7 @@
 mod agreement;
 mod choice;
 mod every_call;
+mod honesty;
 mod run;
 #[path = "../support/mod.rs"]
 mod support;
