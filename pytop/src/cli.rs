@@ -177,14 +177,8 @@ impl ValueEnum for MethodChoice {
         let (name, help) = match self {
             Self::Auto => ("auto", "The best that an interpreter allows"),
             Self::Only(Method::Marker) => ("marker", "Its function__entry marker"),
-            Self::Only(Method::Eval) => (
-                "eval",
-                "Its frame evaluation function, 3.6 to 3.10 (not in this version)",
-            ),
-            Self::Only(Method::Resume) => (
-                "resume",
-                "Its RESUME bytecodes, 3.11 and later (not in this version)",
-            ),
+            Self::Only(Method::Eval) => ("eval", "Its frame evaluation function, 3.6 to 3.10"),
+            Self::Only(Method::Resume) => ("resume", "Its RESUME bytecodes, 3.11 and later"),
         };
         Some(PossibleValue::new(name).help(help))
     }

@@ -17,6 +17,7 @@ use object::elf as constants;
 
 use super::elf::Elf;
 use super::source::Fault;
+use super::symbols::Dynamic;
 
 /// Bytes of the text that are in memory at once.
 const CHUNK: usize = 1 << 20;
@@ -49,6 +50,24 @@ pub(super) struct References {
     pub(super) jumps: Vec<Jump>,
     /// Some instruction has the wanted address in it.
     pub(super) refers: bool,
+}
+
+/// Functions that end the process: a compiler puts nothing behind a call of one, so what follows is
+/// not what comes next. Clang puts such calls in front of handlers.
+const NO_RETURN: [&str; 3] = ["_Py_FatalErrorFunc", "Py_FatalError", "abort"];
+
+/// Where the functions of the file are that never return.
+pub(super) fn no_return(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Vec<u64>, Fault> {
+    let mut addresses = Vec::new();
+    for name in NO_RETURN {
+        let symbol = dynamic.find(elf, name)?;
+        addresses.extend(
+            symbol
+                .filter(|symbol| symbol.is_function)
+                .map(|it| it.address),
+        );
+    }
+    Ok(addresses)
 }
 
 /// Searches the executable segments for direct branches into `pieces`, and for the address
@@ -87,7 +106,7 @@ pub(super) fn search(
     }
     let mut real = Vec::new();
     for jump in references.jumps {
-        if approach(elf, jump.from)?.is_instruction {
+        if approach(elf, jump.from, &[])?.is_instruction {
             real.push(jump);
         }
     }
@@ -164,8 +183,9 @@ pub(super) struct Approach {
 }
 
 /// Decodes what is before an address. Instructions of x86-64 have no marks at which they begin,
-/// but decoding falls into step after a few of them wherever it begins.
-pub(super) fn approach(elf: &Elf<'_>, address: u64) -> Result<Approach, Fault> {
+/// but decoding falls into step after a few of them wherever it begins. `no_return` are the
+/// addresses of functions that never return.
+pub(super) fn approach(elf: &Elf<'_>, address: u64, no_return: &[u64]) -> Result<Approach, Fault> {
     let (mut arrived, mut closed, mut attempts) = (0, 0, 0);
     let start = address.saturating_sub(APPROACH);
     let lowest = elf
@@ -193,7 +213,7 @@ pub(super) fn approach(elf: &Elf<'_>, address: u64) -> Result<Approach, Fault> {
         }
         if decoder.ip() == address {
             arrived += 1;
-            closed += u64::from(last.is_some_and(|last| ends(&last)));
+            closed += u64::from(last.is_some_and(|last| ends(&last, no_return)));
         }
     }
     // Most attempts fall into step; one that does not proves nothing.
@@ -204,7 +224,11 @@ pub(super) fn approach(elf: &Elf<'_>, address: u64) -> Result<Approach, Fault> {
 }
 
 /// Whether nothing that follows this instruction is run after it.
-fn ends(instruction: &Instruction) -> bool {
+fn ends(instruction: &Instruction, no_return: &[u64]) -> bool {
+    let calls = instruction.flow_control() == FlowControl::Call;
+    if calls && no_return.contains(&instruction.near_branch_target()) {
+        return true;
+    }
     matches!(
         instruction.flow_control(),
         FlowControl::UnconditionalBranch | FlowControl::IndirectBranch | FlowControl::Return
@@ -235,6 +259,16 @@ pub(super) fn code_at(elf: &Elf<'_>, address: u64, wanted: u64) -> Result<Vec<u8
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_follows_a_call_that_never_returns() {
+        // call +0x10
+        let mut decoder = Decoder::with_ip(64, &[0xe8, 0x10, 0, 0, 0], 0x1000, 0);
+        let call = decoder.decode();
+        assert!(ends(&call, &[0x2000, 0x1015]));
+        assert!(!ends(&call, &[0x1014]));
+        assert!(!ends(&call, &[]));
+    }
 
     #[test]
     fn the_last_of_all_addresses_may_be_reached() {

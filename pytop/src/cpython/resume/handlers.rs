@@ -16,6 +16,7 @@ use crate::cpython::jumps::{self, Jump, References, approach, code_at};
 use crate::cpython::layout::Layout;
 use crate::cpython::site::{self, MAX_BLOCK};
 use crate::cpython::source::Fault;
+use crate::cpython::symbols::Dynamic;
 
 /// Instructions that are followed from the branch with which a specialised bytecode gives up.
 const MAX_DETOUR: usize = 16;
@@ -91,12 +92,22 @@ pub(super) fn others(
     Ok(blocks)
 }
 
-/// The jumps into the family's handlers. The table itself is checked to be in use.
-pub(super) fn references(
+/// What leads to the family's handlers beside the table, and what does not.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    /// The jumps into them.
+    references: References,
+    /// Functions that never return: nothing leads on from a call of one.
+    no_return: Vec<u64>,
+}
+
+/// Looks at what surrounds the family's handlers. The table itself is checked to be in use.
+pub(super) fn surroundings(
     elf: &Elf<'_>,
+    dynamic: &Dynamic,
     family: &[Member],
     table: &Table,
-) -> Result<References, Failure> {
+) -> Result<Surroundings, Failure> {
     let pieces: Vec<_> = family
         .iter()
         .map(|member| member.start..member.block.end())
@@ -107,7 +118,10 @@ pub(super) fn references(
     if !references.refers {
         return Err(bad("is not used by any instruction").into());
     }
-    Ok(references)
+    Ok(Surroundings {
+        references,
+        no_return: jumps::no_return(elf, dynamic)?,
+    })
 }
 
 impl Member {
@@ -117,17 +131,21 @@ impl Member {
         elf: &Elf<'_>,
         table: &Table,
         family: &[Self],
-        references: &References,
+        surroundings: &Surroundings,
         registers: &Registers,
         layout: &Layout,
     ) -> Result<Handler, Failure> {
+        let Surroundings {
+            references,
+            no_return,
+        } = surroundings;
         let bad = |why| {
             Failure::from(NotCountable::BadHandler {
                 bytecode: self.family.name(),
                 why,
             })
         };
-        if !approach(elf, self.start)?.is_closed {
+        if !approach(elf, self.start, no_return)?.is_closed {
             return Err(bad("may be entered from the instruction before it"));
         }
         let mut deopt_enters = false;

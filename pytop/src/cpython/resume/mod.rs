@@ -149,10 +149,10 @@ pub(super) fn find(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result
     if registers::are_arguments(&registers, &table.handlers) {
         return Err(NotCountable::TailCalling.into());
     }
-    let references = handlers::references(elf, &family, &table)?;
+    let surroundings = handlers::surroundings(elf, dynamic, &family, &table)?;
     let mut sites = Vec::with_capacity(family.len());
     for handler in &family {
-        let site = handler.site(elf, &table, &family, &references, &registers, &layout)?;
+        let site = handler.site(elf, &table, &family, &surroundings, &registers, &layout)?;
         sites.push(site);
     }
     let executor_file_offset = opcodes.enter_executor.and_then(|opcode| {
