@@ -25,7 +25,7 @@ fn drained(program: Program, describe: impl Fn(&CodeProbe) -> Description) -> (D
     let mut running = python.start();
     let mut kernel = Kernel::load(1024).expect("this machine can count");
     let probes = method.probes().expect("it is counted");
-    let places: Vec<_> = probes
+    let sites: Vec<_> = probes
         .iter()
         .map(|probe| Place {
             offset: probe.file_offset,
@@ -38,7 +38,7 @@ fn drained(program: Program, describe: impl Fn(&CodeProbe) -> Description) -> (D
         path,
         pid: Some(running.pid()),
     };
-    let placed = kernel.attach(program, &target, &places);
+    let placed = kernel.attach(program, &target, &sites);
     let placed = placed.unwrap_or_else(|error| panic!("{error}"));
     running.run();
     let drained = kernel.drain().expect("the table is there");
