@@ -89,6 +89,16 @@ pub enum LoadError {
 impl Kernel {
     /// Loads programs and maps. Up to `table_size` functions can be counted in one interval.
     pub fn load(table_size: u32) -> Result<Self, LoadError> {
+        Self::load_with(table_size, true)
+    }
+
+    /// [`Kernel::load`], but each probe becomes a perf event, as on kernels without `uprobe_multi`
+    /// links.
+    pub fn load_without_links(table_size: u32) -> Result<Self, LoadError> {
+        Self::load_with(table_size, false)
+    }
+
+    fn load_with(table_size: u32, links: bool) -> Result<Self, LoadError> {
         let pmu_type = uprobe_pmu_type()?;
         require_uprobes(pmu_type)?;
         let seed = rand_seed();
@@ -104,14 +114,15 @@ impl Kernel {
         let mut ebpf = load(VerifierLogLevel::DISABLE).map_err(|error| explain(&error))?;
         let mut programs = Programs::new(OBJECT, ebpf.maps(), Purpose::Event)?;
         require_lossless_uprobes(&programs)?;
-        programs.set_purpose(Purpose::Multi);
-        // The first program says whether this kernel takes any.
-        let is_multi = programs.get(Program::FunctionEntry).is_ok_and(has_links);
-        if !is_multi {
-            programs.set_purpose(Purpose::Event);
-            let first = programs.get(Program::FunctionEntry);
-            first.map_err(|error| explain_program(&error))?;
+        if links {
+            programs.set_purpose(Purpose::Multi);
+            if !programs.get(Program::FunctionEntry).is_ok_and(has_links) {
+                programs.set_purpose(Purpose::Event);
+            }
         }
+        // The first program says whether this kernel takes any.
+        let first = programs.get(Program::FunctionEntry);
+        first.map_err(|error| explain_program(&error))?;
         let markers = Array::try_from(take_map(&mut ebpf, "MARKERS")?).map_err(failed)?;
         let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
         let counts = Counts::new(&mut ebpf, table_size).map_err(|error| explain_map(&error))?;

@@ -217,8 +217,8 @@ pub(super) fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Takes probes out, all at once: the kernel waits some hundred milliseconds for each, and these
-/// waits can be shared. The breakpoints are gone long before.
+/// Takes probes out, all at once: the kernel waits for each, and the waits for links can be shared.
+/// The breakpoints are gone long before.
 pub fn detach(probes: Vec<Probe>) {
     const THREADS: usize = 16;
     let share = probes.len().div_ceil(THREADS).max(1);

@@ -59,8 +59,8 @@ pub const TABLE_SIZE: u32 = 65_536;
 /// How often processes are looked for, besides what the kernel tells of them.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Interpreters that get their probes before anyone runs them. At its end, pytop waits some 100 ms
-/// for each until the kernel has taken its probes out.
+/// Interpreters that get their probes before anyone runs them. On kernels without `uprobe_multi`
+/// links, pytop waits some 100 ms for each of their probes when it ends.
 const MOST_AWAITED: usize = 8;
 
 /// How long a command has to end after SIGTERM.

@@ -1,51 +1,23 @@
 //! What is at a probe and should not be there is told, and never counted for a call.
 
-use std::fs::File;
-
-use pytop::cpython::{CodeProbe, examine, examine_code};
-use pytop::probe::{Description, Drained, Incomplete, Kernel, Place, Program, Target};
+use pytop::cpython::CodeProbe;
+use pytop::probe::{Description, Drained, Incomplete, Kernel, Program};
 use pytop_common::code::CodeSpec;
 
-use crate::support::{Form, Python, interpreter};
-
-const CALLS: u64 = 1009;
+use crate::probed::{CALLS, Probed, called};
+use crate::support::interpreter;
 
 /// What is drained after calls on a 3.13 whose handlers run a program that was told this of them,
 /// and the process that made the calls.
 fn drained(program: Program, describe: impl Fn(&CodeProbe) -> Description) -> (Drained, u32) {
+    let kernel = Kernel::load(1024).expect("this machine can count");
     let interpreter = interpreter("3.13");
-    let path = &interpreter.executable;
-    let file = File::open(path).expect("it is there");
-    let examined = examine(&file, path).expect("it is whole");
-    let examined = examined.expect("it is a CPython");
-    let method = examine_code(&file, path, &examined).expect("it is whole");
-    let method = method.expect("it is counted");
-
-    let python = Python::new(interpreter, Form::Chroot, "loop.py").argument(&CALLS);
-    let mut running = python.start();
-    let mut kernel = Kernel::load(1024).expect("this machine can count");
-    let probes = method.probes().expect("it is counted");
-    let sites: Vec<_> = probes
+    let probed = Probed::open(interpreter);
+    let probes = probed.method.probes().expect("it is counted");
+    let places = probes
         .iter()
-        .map(|probe| Place {
-            offset: probe.file_offset,
-            semaphore_offset: None,
-            site: kernel.describe(&describe(probe)).expect("there is room"),
-        })
-        .collect();
-    let target = Target {
-        file: &file,
-        path,
-        pid: Some(running.pid()),
-    };
-    let placed = kernel.attach(program, &target, &sites);
-    let placed = placed.unwrap_or_else(|error| panic!("{error}"));
-    running.run();
-    let drained = kernel.drain().expect("the table is there");
-    drop(placed);
-    let pid = running.pid();
-    running.end_well();
-    (drained, pid)
+        .map(|probe| (probe.file_offset, None, describe(probe)));
+    probed.drained(kernel, program, places.collect())
 }
 
 /// What a wrong description of the handlers leads to.
@@ -60,9 +32,7 @@ fn misled(change: impl Fn(&mut CodeSpec)) -> (Drained, u32) {
 #[test]
 fn a_right_description_counts_every_call() {
     let (drained, pid) = misled(|_| {});
-    let calls = drained.frames.iter().filter(|frame| frame.pid == pid);
-    let called = calls.filter(|frame| frame.names.function.as_bytes() == b"called");
-    assert_eq!(called.map(|frame| frame.calls).sum::<u64>(), CALLS);
+    assert_eq!(called(&drained, pid), CALLS);
     assert_eq!(drained.losses.implausible, 0);
     assert!(drained.incomplete.is_empty(), "{:?}", drained.incomplete);
 }

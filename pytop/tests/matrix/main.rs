@@ -6,8 +6,10 @@
 
 mod agreement;
 mod choice;
+mod events;
 mod every_call;
 mod honesty;
+mod probed;
 mod run;
 #[path = "../support/mod.rs"]
 mod support;
