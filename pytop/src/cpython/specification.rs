@@ -133,7 +133,7 @@ fn repeat(layout: &Layout) -> Option<RepeatRule> {
 fn offsets(layout: &Layout) -> Option<Offsets> {
     let (code, text) = (&layout.code, &layout.text);
     // One read gets both.
-    if code.name != code.filename + size_of::<u64>() as u64 {
+    if code.filename.checked_add(size_of::<u64>() as u64) != Some(code.name) {
         return None;
     }
     let bytecode = code.bytecode;

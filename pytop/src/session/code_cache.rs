@@ -80,12 +80,8 @@ impl CodeCache {
     /// What is known of an interpreter's file.
     pub(super) fn find(&self, interpreter: &File, build_id: &[u8]) -> Option<CodeMethod> {
         let text = read_own(&self.path(build_id)?).ok()?;
-        let entry: Entry = serde_json::from_slice(&text).ok()?;
-        let is_valid = entry.pytop == env!("CARGO_PKG_VERSION")
-            && entry.analysis == ANALYSIS
-            && entry.length == interpreter.metadata().ok()?.len()
-            && entry.sum == sum(&entry.found);
-        let finding: Finding = serde_json::from_str(is_valid.then_some(&entry.found)?).ok()?;
+        let found = checked(&text, interpreter.metadata().ok()?.len())?;
+        let finding = parse(&found)?;
         (finding.sites == sites(interpreter, &finding.method)?).then_some(finding.method)
     }
 
@@ -125,6 +121,34 @@ impl CodeCache {
         }
         let folder = self.folder.as_ref()?;
         Some(folder.join(format!("code-{}.json", hex(build_id))))
+    }
+}
+
+/// The finding in an entry, if the entry is whole, of this version, and of a file of this length.
+fn checked(entry: &[u8], length: u64) -> Option<String> {
+    let entry: Entry = serde_json::from_slice(entry).ok()?;
+    let is_valid = entry.pytop == env!("CARGO_PKG_VERSION")
+        && entry.analysis == ANALYSIS
+        && entry.length == length
+        && entry.sum == sum(&entry.found);
+    is_valid.then_some(entry.found)
+}
+
+fn parse(found: &str) -> Option<Finding> {
+    serde_json::from_str(found).ok()
+}
+
+/// The ways in for fuzzing.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    use crate::cpython::CodeMethod;
+
+    /// What is read from an entry of the cache, its checksum aside.
+    #[must_use]
+    pub fn entry(text: &[u8]) -> Option<CodeMethod> {
+        let checked = super::checked(text, 0);
+        let found = checked.as_deref().or_else(|| str::from_utf8(text).ok());
+        super::parse(found?).map(|finding| finding.method)
     }
 }
 

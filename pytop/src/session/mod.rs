@@ -27,6 +27,10 @@ mod rows;
 mod scope;
 mod wake;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use self::code_cache::fuzzing;
+
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::thread;
