@@ -17,9 +17,9 @@ use super::source::{Fault, ReadAt, Source};
 use super::symbols::Dynamic;
 use super::{Architecture, ExamineError, Interpreter, NotCountable, eval, resume};
 
-/// Raised when a file may be understood in another way than before, so that what was found then is
-/// not taken for what would be found now.
-pub const ANALYSIS: u32 = 1;
+/// A number of everything that is in this module: another one may understand a file in another way,
+/// so that what it found is not what would be found now.
+pub const ANALYSIS: &str = env!("PYTOP_ANALYSIS");
 
 /// How the entries of frames are counted without a marker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! ~/.cache/pytop/code-0a1b….json
-//! {"pytop":"0.1.0","analysis":1,"length":6831704,"sum":"9f86d0…","found":"{…}"}
+//! {"pytop":"0.1.0","analysis":"5f2c…","length":6831704,"sum":"9f86d0…","found":"{…}"}
 //! ```
 //!
 //! A probe in the wrong place would hurt a program, so nothing is taken on trust. The folder and the
@@ -40,7 +40,7 @@ pub(super) struct CodeCache {
 #[derive(Serialize, Deserialize)]
 struct Entry {
     pytop: String,
-    analysis: u32,
+    analysis: String,
     /// Of the interpreter's file, in bytes.
     length: u64,
     /// SHA-256 of `found`.
@@ -101,7 +101,7 @@ impl CodeCache {
         let found = found.ok()?;
         let entry = Entry {
             pytop: env!("CARGO_PKG_VERSION").to_owned(),
-            analysis: ANALYSIS,
+            analysis: ANALYSIS.to_owned(),
             length: interpreter.metadata().ok()?.len(),
             sum: sum(&found),
             found,
@@ -335,7 +335,7 @@ mod tests {
         let fixture = Fixture::new();
         let text = fs::read_to_string(fixture.entry()).unwrap();
         for (is, was) in [
-            (r#""analysis":0"#, format!(r#""analysis":{ANALYSIS}"#)),
+            (r#""analysis":"0""#, format!(r#""analysis":"{ANALYSIS}""#)),
             (
                 r#""pytop":"0.0""#,
                 format!(r#""pytop":"{}""#, env!("CARGO_PKG_VERSION")),
