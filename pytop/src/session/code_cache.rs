@@ -6,19 +6,22 @@
 //!
 //! ```text
 //! ~/.cache/pytop/code-0a1b….json
-//! {"pytop":"0.1.0","analysis":"5f2c…","length":6831704,"sum":"9f86d0…","found":"{…}"}
+//! {"pytop":"0.1.0","analysis":"5f2c…","content":"683eb0-1c0d…","sum":"9f86d0…","found":"{…}"}
 //! ```
 //!
 //! A probe in the wrong place would hurt a program, so nothing is taken on trust. The folder and the
-//! file have to belong to the user, with no right to write for anyone else. The content has to have
-//! its checksum and to be of this version. The interpreter has to have, at each site, the very
-//! bytes that were there when it was examined. Whatever fails is ignored, and replaced.
+//! file have to belong to the user, with no right to write for anyone else. The entry has to have
+//! its checksum and to be of this version. The interpreter has to be the very file that was
+//! examined, byte for byte: whoever changes a program leaves it its identification, and reading and
+//! hashing the whole of it takes a tenth of the time. Whatever fails is ignored, and replaced.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use foldhash::quality::FixedState;
 use nix::unistd::{User, geteuid};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -27,8 +30,10 @@ use crate::cpython::{ANALYSIS, CodeMethod};
 
 /// Larger than any entry, in bytes.
 const MAX_ENTRY: u64 = 64 * 1024;
-/// Bytes of the interpreter that are compared at each site.
-const SITE_BYTES: usize = 16;
+/// Larger than any interpreter, in bytes.
+const MAX_INTERPRETER: u64 = 512 << 20;
+/// Bytes of an interpreter that are read at once.
+const CHUNK: usize = 1 << 18;
 
 /// The folder of the kept findings.
 #[derive(Debug, Default)]
@@ -41,25 +46,12 @@ pub(super) struct CodeCache {
 struct Entry {
     pytop: String,
     analysis: String,
-    /// Of the interpreter's file, in bytes.
-    length: u64,
+    /// Length and hash of the interpreter's file.
+    content: String,
     /// SHA-256 of `found`.
     sum: String,
-    /// A [`Finding`] in JSON.
+    /// A [`CodeMethod`] in JSON.
     found: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Finding {
-    method: CodeMethod,
-    sites: Vec<Site>,
-}
-
-/// What the interpreter has where a probe is to be.
-#[derive(PartialEq, Eq, Serialize, Deserialize)]
-struct Site {
-    file_offset: u64,
-    bytes: Vec<u8>,
 }
 
 impl CodeCache {
@@ -80,9 +72,9 @@ impl CodeCache {
     /// What is known of an interpreter's file.
     pub(super) fn find(&self, interpreter: &File, build_id: &[u8]) -> Option<CodeMethod> {
         let text = read_own(&self.path(build_id)?).ok()?;
-        let found = checked(&text, interpreter.metadata().ok()?.len())?;
-        let finding = parse(&found)?;
-        (finding.sites == sites(interpreter, &finding.method)?).then_some(finding.method)
+        let entry: Entry = serde_json::from_slice(&text).ok()?;
+        let is_valid = entry.is_valid() && Some(entry.content) == content(interpreter);
+        parse(is_valid.then_some(&entry.found)?)
     }
 
     /// Keeps what was found in an interpreter's file. A failure costs the next run some
@@ -94,15 +86,11 @@ impl CodeCache {
     fn try_keep(&self, interpreter: &File, build_id: &[u8], method: &CodeMethod) -> Option<()> {
         let path = self.path(build_id)?;
         let folder = path.parent()?;
-        let found = serde_json::to_string(&Finding {
-            method: method.clone(),
-            sites: sites(interpreter, method)?,
-        });
-        let found = found.ok()?;
+        let found = serde_json::to_string(method).ok()?;
         let entry = Entry {
             pytop: env!("CARGO_PKG_VERSION").to_owned(),
             analysis: ANALYSIS.to_owned(),
-            length: interpreter.metadata().ok()?.len(),
+            content: content(interpreter)?,
             sum: sum(&found),
             found,
         };
@@ -124,18 +112,37 @@ impl CodeCache {
     }
 }
 
-/// The finding in an entry, if the entry is whole, of this version, and of a file of this length.
-fn checked(entry: &[u8], length: u64) -> Option<String> {
-    let entry: Entry = serde_json::from_slice(entry).ok()?;
-    let is_valid = entry.pytop == env!("CARGO_PKG_VERSION")
-        && entry.analysis == ANALYSIS
-        && entry.length == length
-        && entry.sum == sum(&entry.found);
-    is_valid.then_some(entry.found)
+impl Entry {
+    /// Whether it is whole, and of this version.
+    fn is_valid(&self) -> bool {
+        self.pytop == env!("CARGO_PKG_VERSION")
+            && self.analysis == ANALYSIS
+            && self.sum == sum(&self.found)
+    }
 }
 
-fn parse(found: &str) -> Option<Finding> {
+fn parse(found: &str) -> Option<CodeMethod> {
     serde_json::from_str(found).ok()
+}
+
+/// Length and hash of a file. `None` for one that cannot be read, or is larger than any interpreter.
+fn content(file: &File) -> Option<String> {
+    let length = file.metadata().ok()?.len();
+    if length > MAX_INTERPRETER {
+        return None;
+    }
+    let mut hasher = FixedState::default().build_hasher();
+    let mut chunk = vec![0; CHUNK];
+    let mut offset = 0;
+    while offset < length {
+        let count = file.read_at(&mut chunk, offset).ok()?;
+        if count == 0 {
+            return None;
+        }
+        hasher.write(chunk.get(..count)?);
+        offset += count as u64;
+    }
+    Some(format!("{length:x}-{:016x}", hasher.finish()))
 }
 
 /// The ways in for fuzzing.
@@ -143,27 +150,16 @@ fn parse(found: &str) -> Option<Finding> {
 pub mod fuzzing {
     use crate::cpython::CodeMethod;
 
-    /// What is read from an entry of the cache, its checksum aside.
+    /// What is read from an entry of the cache, or from the finding in it.
     #[must_use]
     pub fn entry(text: &[u8]) -> Option<CodeMethod> {
-        let checked = super::checked(text, 0);
-        let found = checked.as_deref().or_else(|| str::from_utf8(text).ok());
-        super::parse(found?).map(|finding| finding.method)
+        let entry = serde_json::from_slice::<super::Entry>(text).ok();
+        let entry = entry.filter(super::Entry::is_valid);
+        match entry {
+            Some(entry) => super::parse(&entry.found),
+            None => super::parse(str::from_utf8(text).ok()?),
+        }
     }
-}
-
-/// The bytes at each probe of a method.
-fn sites(file: &File, method: &CodeMethod) -> Option<Vec<Site>> {
-    let probes = method.probes().ok()?;
-    let offsets = probes.iter().map(|probe| probe.file_offset);
-    let offsets = offsets.chain(method.executor_file_offset());
-    offsets
-        .map(|file_offset| {
-            let mut bytes = vec![0; SITE_BYTES];
-            file.read_exact_at(&mut bytes, file_offset).ok()?;
-            Some(Site { file_offset, bytes })
-        })
-        .collect()
 }
 
 /// Reads a file that belongs to the user, and that nobody else can have written.
@@ -340,16 +336,16 @@ mod tests {
                 r#""pytop":"0.0""#,
                 format!(r#""pytop":"{}""#, env!("CARGO_PKG_VERSION")),
             ),
-            (r#""length":255"#, r#""length":256"#.to_owned()),
+            (r#""content":"ff-"#, r#""content":"100-"#.to_owned()),
         ] {
             assert!(text.contains(&was), "{text}");
             fs::write(fixture.entry(), text.replace(&was, is)).unwrap();
             assert_eq!(fixture.find(), None);
         }
         fs::write(fixture.entry(), &text).unwrap();
-        // Other instructions where the probe is to be.
+        // One byte far from any probe.
         let mut content: Vec<u8> = (0..=255).collect();
-        content[0x40] = 0xcc;
+        content[0xf0] ^= 1;
         fs::write(fixture.folder.path().join("python"), content).unwrap();
         assert_eq!(fixture.find(), None);
     }
