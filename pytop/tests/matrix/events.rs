@@ -11,26 +11,26 @@ fn kernel() -> Kernel {
 
 #[test]
 fn markers_are_counted_by_events() {
-    let probed = Probed::open(interpreter("3.9"));
-    let sites = probed.examined.entry.as_ref().expect("it is live");
+    let python = Probed::open(interpreter("3.9"));
+    let sites = python.examined.entry.as_ref().expect("it is live");
     let probes = sites.iter().map(|site| {
         assert!(site.semaphore_file_offset.is_some());
         let description = Description::Marker(site.spec);
         (site.file_offset, site.semaphore_file_offset, description)
     });
-    let (drained, pid) = probed.drained(kernel(), Program::FunctionEntry, probes.collect());
+    let (drained, pid) = python.drained(kernel(), Program::FunctionEntry, probes.collect());
     assert_eq!(called(&drained, pid), CALLS);
 }
 
 #[test]
 fn code_is_counted_by_events() {
     for (name, program) in [("3.9", Program::Evaluation), ("3.13", Program::Resume)] {
-        let probed = Probed::open(interpreter(name));
-        let probes = probed.method.probes().expect("it is counted");
+        let python = Probed::open(interpreter(name));
+        let probes = python.method.probes().expect("it is counted");
         let probes = probes
             .iter()
             .map(|probe| (probe.file_offset, None, Description::Code(probe.spec)));
-        let (drained, pid) = probed.drained(kernel(), program, probes.collect());
+        let (drained, pid) = python.drained(kernel(), program, probes.collect());
         assert_eq!(called(&drained, pid), CALLS, "{name}");
     }
 }

@@ -12,12 +12,12 @@ use crate::support::interpreter;
 fn drained(program: Program, describe: impl Fn(&CodeProbe) -> Description) -> (Drained, u32) {
     let kernel = Kernel::load(1024).expect("this machine can count");
     let interpreter = interpreter("3.13");
-    let probed = Probed::open(interpreter);
-    let probes = probed.method.probes().expect("it is counted");
+    let python = Probed::open(interpreter);
+    let probes = python.method.probes().expect("it is counted");
     let places = probes
         .iter()
         .map(|probe| (probe.file_offset, None, describe(probe)));
-    probed.drained(kernel, program, places.collect())
+    python.drained(kernel, program, places.collect())
 }
 
 /// What a wrong description of the handlers leads to.
