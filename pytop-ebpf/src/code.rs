@@ -17,7 +17,7 @@ use pytop_common::count::{CODE_OBJECT, Encoding, FrameKey, Loss, RESUME};
 use crate::argument::{self, Registers};
 use crate::counting::{self, Subject};
 use crate::maps::CODES;
-use crate::names::{Located, Span};
+use crate::names::{Located, Span, UNREADABLE};
 
 /// Words read of a text.
 const TEXT_WORDS: usize = 5;
@@ -209,13 +209,12 @@ fn word(words: &[u64; TEXT_WORDS], offset: u16) -> u64 {
     words.get(usize::from(offset / 8)).copied().unwrap_or(0)
 }
 
-/// Where the characters of a text are. One that cannot be read has the address where it should be
-/// and no size.
+/// Where the characters of a text are. One that cannot be read has the address where it should be.
 #[inline(never)]
 fn span(text: u64, offsets: &Offsets) -> Span {
     let nowhere = Span {
         address: text,
-        size: 0,
+        size: UNREADABLE,
         encoding: Encoding::Utf8 as u32,
     };
     let Ok(words) = read::<[u64; TEXT_WORDS]>(text) else {
@@ -236,7 +235,10 @@ fn span(text: u64, offsets: &Offsets) -> Span {
             offsets.other_data
         }));
     if state & COMPACT == 0 {
-        address = read::<u64>(address).unwrap_or(0);
+        let Ok(characters) = read::<u64>(address) else {
+            return Span { address, ..nowhere };
+        };
+        address = characters;
     }
     // No more than is looked at anyway, so that nothing overflows.
     let length = if length > 0xffff {

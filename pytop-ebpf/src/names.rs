@@ -28,9 +28,9 @@ const MAX_CHUNKS: usize = FILENAME_CAPACITY / CHUNK + 1;
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct Span {
-    /// Where it is; 0 when that could not be read.
+    /// Where it is, or what could not be read.
     pub address: u64,
-    /// How many bytes it has; [`TERMINATED`] when a NUL ends it.
+    /// How many bytes it has; [`TERMINATED`] when a NUL ends it, or [`UNREADABLE`].
     pub size: u32,
     /// A [`pytop_common::count::Encoding`].
     pub encoding: u32,
@@ -38,6 +38,8 @@ pub struct Span {
 
 /// [`Span::size`] of a string that a NUL ends.
 pub const TERMINATED: u32 = u32::MAX;
+/// [`Span::size`] of a name whose place could not be read. Not 0: names can be empty.
+pub const UNREADABLE: u32 = u32::MAX - 1;
 
 /// Where the names of a function are, and its line.
 #[repr(C)]
@@ -136,7 +138,8 @@ fn matches(located: &Located, check: &NameCheck) -> bool {
 #[inline(always)]
 fn has_form(span: &Span, check: &NameCheck, index: usize, capacity: usize) -> bool {
     span.size == TERMINATED
-        || (cut(span.size, capacity) == check.sizes[index]
+        || (span.size != UNREADABLE
+            && cut(span.size, capacity) == check.sizes[index]
             && span.encoding == u32::from(check.encodings[index]))
 }
 
@@ -222,7 +225,7 @@ fn cut(size: u32, capacity: usize) -> u16 {
 /// How many bytes of a name are looked at. `None` when it cannot be read.
 #[inline(always)]
 fn size(span: &Span, capacity: usize) -> Option<u16> {
-    if span.address == 0 {
+    if span.address == 0 || span.size == UNREADABLE {
         return None;
     }
     if span.size != TERMINATED {
