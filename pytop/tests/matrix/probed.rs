@@ -33,6 +33,15 @@ impl Probed {
         }
     }
 
+    /// Its file, for this process or for all.
+    pub(crate) fn target(&self, pid: Option<u32>) -> Target<'_> {
+        Target {
+            file: &self.file,
+            path: &self.interpreter.executable,
+            pid,
+        }
+    }
+
     /// What is drained after the process has made its calls, with probes at these offsets, some with
     /// a semaphore; and the process.
     pub(crate) fn drained(
@@ -51,11 +60,7 @@ impl Probed {
                 site: kernel.describe(&description).expect("there is room"),
             })
             .collect();
-        let target = Target {
-            file: &self.file,
-            path: &self.interpreter.executable,
-            pid: Some(running.pid()),
-        };
+        let target = self.target(Some(running.pid()));
         let placed = kernel.attach(program, &target, &sites);
         let placed = placed.unwrap_or_else(|error| panic!("{error}"));
         running.run();

@@ -1,11 +1,11 @@
 //! The programs that are counted do not notice: probes come and go while they call.
 
-use std::fs::File;
 use std::thread;
 
-use pytop::cpython::{CodeMethod, examine, examine_code};
-use pytop::probe::{Description, Kernel, Place, Program, Target, detach};
+use pytop::cpython::CodeMethod;
+use pytop::probe::{Description, Kernel, Place, Program, detach};
 
+use crate::probed::Probed;
 use crate::support::{Form, Interpreter, Python, Running, at_hand};
 use crate::whole_machine;
 
@@ -14,21 +14,16 @@ const CYCLES: &str = "PYTOP_CYCLES";
 const USUAL_CYCLES: u32 = 25;
 
 /// All probes of an interpreter, those of all its methods, and a process that it runs.
-struct Probed {
-    interpreter: &'static Interpreter,
-    file: File,
+struct Enduring {
+    probed: Probed,
     places: Vec<(Program, Vec<Place>)>,
     running: Running,
 }
 
-impl Probed {
+impl Enduring {
     fn start(interpreter: &'static Interpreter, kernel: &mut Kernel) -> Self {
-        let path = &interpreter.executable;
-        let file = File::open(path).expect("it is there");
-        let examined = examine(&file, path).expect("it is whole");
-        let examined = examined.expect("it is a CPython");
-        let method = examine_code(&file, path, &examined).expect("it is whole");
-        let method = method.expect("it is counted");
+        let probed = Probed::open(interpreter);
+        let method = &probed.method;
         let program = match method {
             CodeMethod::Eval(_) => Program::Evaluation,
             CodeMethod::Resume(_) => Program::Resume,
@@ -47,31 +42,26 @@ impl Probed {
             let compiled = place(offset, None, Description::Nothing);
             places.push((Program::Compiled, vec![compiled]));
         }
-        let markers = examined.entry.into_iter().flatten().map(|site| {
+        let markers = probed.examined.entry.iter().flatten().map(|site| {
             let description = Description::Marker(site.spec);
             place(site.file_offset, site.semaphore_file_offset, description)
         });
         places.push((Program::FunctionEntry, markers.collect()));
         let python = Python::new(interpreter, Form::Chroot, "enduring.py").option("-S");
         Self {
-            interpreter,
-            file,
+            probed,
             places,
             running: python.start(),
         }
     }
 }
 
-impl Probed {
+impl Enduring {
     /// Places all probes and takes them out again, so many times, and returns the calls counted.
     fn cycle(&self, kernel: &mut Kernel, cycles: u32) -> u64 {
         let mut calls = 0;
         for _ in 0..cycles {
-            let target = Target {
-                file: &self.file,
-                path: &self.interpreter.executable,
-                pid: None,
-            };
+            let target = self.probed.target(None);
             let mut probes = Vec::new();
             for (program, places) in &self.places {
                 let placed = kernel.attach(*program, &target, places);
@@ -101,12 +91,12 @@ fn probes_that_come_and_go_do_no_harm() {
         for interpreter in at_hand() {
             scope.spawn(move || {
                 let mut kernel = Kernel::load(16_384).expect("this machine can count");
-                let mut probed = Probed::start(interpreter, &mut kernel);
-                let calls = probed.cycle(&mut kernel, cycles);
+                let mut enduring = Enduring::start(interpreter, &mut kernel);
+                let calls = enduring.cycle(&mut kernel, cycles);
                 println!("{}: {cycles} cycles, {calls} calls", interpreter.version);
                 assert!(calls > 0, "nothing of {} was counted", interpreter.version);
-                probed.running.run();
-                probed.running.end_well();
+                enduring.running.run();
+                enduring.running.end_well();
             });
         }
     });
