@@ -33,8 +33,8 @@ impl Enduring {
             semaphore_offset,
             site: kernel.describe(&description).expect("there is room"),
         };
-        let probes = method.probes().expect("it is counted");
-        let code = probes
+        let found = method.probes().expect("it is counted");
+        let code = found
             .iter()
             .map(|probe| place(probe.file_offset, None, Description::Code(probe.spec)));
         let mut places = vec![(program, code.collect())];
