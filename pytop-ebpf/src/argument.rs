@@ -68,8 +68,9 @@ impl Registers {
         Some(value.wrapping_add(location.plus as u64))
     }
 
+    /// The register with this number. `None` when there is none.
     #[inline(always)]
-    fn get(&self, word: u8) -> Option<u64> {
+    pub fn get(&self, word: u8) -> Option<u64> {
         Some(match word {
             0 => self.at::<0>(),
             1 => self.at::<1>(),

@@ -33,6 +33,15 @@ pub trait Subject {
 #[inline(always)]
 pub fn count<S: Subject>(key: &FrameKey, subject: &S, site: u32) -> Result<(), Loss> {
     let slots = ACTIVE.get(0).ok_or(Loss::TableFull)?;
+    if count_in_slot(slots, key) {
+        return Ok(());
+    }
+    count_in_table(slots, key, subject, site)
+}
+
+/// Counts an entry of a function that has a slot. `false` when it has none, or is to be looked at.
+#[inline(always)]
+pub fn count_in_slot(slots: &Slots, key: &FrameKey) -> bool {
     if let Some(slot) = slot_mut(slots, key.slot())
         && slot.first == key.first
         && slot.second == key.second
@@ -40,9 +49,9 @@ pub fn count<S: Subject>(key: &FrameKey, subject: &S, site: u32) -> Result<(), L
         && slot.calls % CHECK_INTERVAL != 0
     {
         maps::add(&raw mut slot.calls, 1);
-        return Ok(());
+        return true;
     }
-    count_in_table(slots, key, subject, site)
+    false
 }
 
 #[inline(never)]

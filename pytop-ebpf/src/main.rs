@@ -17,11 +17,13 @@ mod counting;
 mod maps;
 mod marker;
 mod names;
+mod quick;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use pytop_common::count::{Loss, Problem};
+use pytop_common::quick::Continuation;
 
 /// Counts an entry of a frame at a `function__entry` marker.
 #[uprobe]
@@ -42,6 +44,33 @@ fn evaluation(context: ProbeContext) -> u32 {
 fn resume(context: ProbeContext) -> u32 {
     let pid = pid();
     finish(pid, code::count_resume(&context, pid))
+}
+
+/// [`function_entry`], made for one form of the marker's arguments.
+#[uprobe]
+fn quick_function_entry(context: ProbeContext) -> u32 {
+    if quick::count_marker(&context, pid()) {
+        return 0;
+    }
+    go_on(&context, Continuation::FunctionEntry)
+}
+
+/// [`resume`], made for one register and one meaning of the processor's flags.
+#[uprobe]
+fn quick_resume(context: ProbeContext) -> u32 {
+    if quick::count_resume(&context, pid()) {
+        return 0;
+    }
+    go_on(&context, Continuation::Resume)
+}
+
+/// Leaves the hit to a program that can deal with all of them.
+#[inline(always)]
+fn go_on(context: &ProbeContext, continuation: Continuation) -> u32 {
+    // SAFETY: nothing here has to be dropped.
+    unsafe { maps::CONTINUATIONS.tail_call(context, continuation as u32) };
+    maps::add_loss(Loss::UnknownSite);
+    0
 }
 
 /// Notes that a process runs what a just-in-time compiler made, which enters frames uncounted.

@@ -4,7 +4,7 @@ use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use pytop_common::code::CodeSpec;
 use pytop_common::count::{
@@ -12,6 +12,7 @@ use pytop_common::count::{
     Slot,
 };
 use pytop_common::marker::MarkerSpec;
+use pytop_common::quick::Continuation;
 
 /// Where a function that has lasted is counted. The last entry is no slot: its `calls` is the index
 /// in [`TABLES`] of the table that belongs to these slots.
@@ -32,6 +33,10 @@ pub static ACTIVE: ArrayOfMaps<Slots, 1> = ArrayOfMaps::new();
 /// The two tables, which take turns.
 #[btf_map]
 pub static TABLES: ArrayOfMaps<Counts, 2> = ArrayOfMaps::new();
+
+/// The programs that take over where a quick one ends, by [`Continuation`].
+#[btf_map]
+pub static CONTINUATIONS: ProgramArray<{ Continuation::COUNT as usize }> = ProgramArray::new();
 
 /// The arguments of the marker at each probe of one, by attach cookie.
 #[btf_map]

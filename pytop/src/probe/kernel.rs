@@ -7,10 +7,12 @@ use aya::maps::{Array, MapData, MapError};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use pytop_common::code::CodeSpec;
 use pytop_common::marker::MarkerSpec;
+use pytop_common::quick::QuickSite;
 use thiserror::Error;
 
 use super::counts::{Counts, Drained};
 use super::program::{Program, ProgramError, Programs, Purpose};
+use super::quick::quick_site;
 use super::syscall::{self, UprobeEvent};
 use super::uprobe::{AttachError, Place, Probe, Target, has_links, hint, place};
 use crate::os_error::{describe, is_refusal};
@@ -44,7 +46,8 @@ pub struct Kernel {
     pmu_type: u32,
     markers: Array<MapData, MarkerSpec>,
     codes: Array<MapData, CodeSpec>,
-    next_site: u16,
+    /// What makes a quick program for each site that can have one.
+    quick: Vec<Option<QuickSite>>,
     counts: Counts,
 }
 
@@ -132,14 +135,14 @@ impl Kernel {
             pmu_type,
             markers,
             codes,
-            next_site: 0,
+            quick: Vec::new(),
             counts,
         })
     }
 
     /// Makes known to the kernel side what it has to know of a probe.
     pub fn describe(&mut self, description: &Description) -> Result<SiteId, LoadError> {
-        let site = self.next_site;
+        let site = u16::try_from(self.quick.len()).unwrap_or(u16::MAX);
         let index = u32::from(site);
         let described = match description {
             Description::Marker(spec) => self.markers.set(index, spec, 0),
@@ -149,7 +152,7 @@ impl Kernel {
         described.map_err(|error| LoadError::Failed {
             reason: format!("no room for the description of one more probe: {error}"),
         })?;
-        self.next_site = site.saturating_add(1);
+        self.quick.push(quick_site(description));
         Ok(SiteId(site))
     }
 
@@ -161,14 +164,24 @@ impl Kernel {
         places: &[Place],
     ) -> Result<Vec<Probe>, AttachError> {
         let purpose = self.programs.purpose();
-        let program = self
-            .programs
-            .get(program)
-            .map_err(|error| AttachError::NotLoaded {
+        let quick = |place: &Place| {
+            let site = self.quick.get(usize::from(place.site.0));
+            site.copied().flatten()
+        };
+        let mut places: Vec<_> = places.iter().map(|place| (quick(place), *place)).collect();
+        places.sort_by_key(|(quick, _)| *quick);
+        let mut probes = Vec::new();
+        for same in places.chunk_by(|(one, _), (next, _)| one == next) {
+            let site = same.first().and_then(|(quick, _)| *quick);
+            let loaded = self.programs.get_for(program, site);
+            let loaded = loaded.map_err(|error| AttachError::NotLoaded {
                 path: target.path.into(),
                 reason: explain_program(&error).to_string(),
             })?;
-        place(program, purpose, self.pmu_type, target, places)
+            let same: Vec<_> = same.iter().map(|(_, place)| *place).collect();
+            probes.extend(place(loaded, purpose, self.pmu_type, target, &same)?);
+        }
+        Ok(probes)
     }
 
     /// Ends the interval: takes everything that was counted since the call before.

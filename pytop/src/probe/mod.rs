@@ -8,6 +8,7 @@ mod kernel;
 pub mod launch;
 mod process_end;
 mod program;
+mod quick;
 pub mod sideband;
 mod slots;
 mod syscall;

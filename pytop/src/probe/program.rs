@@ -4,6 +4,9 @@
 //! takes a program that was loaded for it, so the programs are taken from the same object a
 //! second time, tied to the maps that aya has made, and loaded here: when they are first needed,
 //! because the kernel looks at each for some ten milliseconds.
+//!
+//! A quick program is loaded once for each kind of site, with the constants of the site in a map of
+//! its own, which takes the kernel well below a millisecond.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -11,8 +14,10 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use aya::features;
-use aya::maps::{Map, MapData};
+use aya::maps::{Map, MapData, MapError};
+use aya_obj::generated::{BPF_F_RDONLY_PROG, BPF_PSEUDO_MAP_VALUE, bpf_insn, bpf_map_type};
 use aya_obj::{Function, Object};
+use pytop_common::quick::{Continuation, QuickSite};
 
 use super::kernel::{LoadError, failed};
 use super::syscall::{self, ProgramLoad};
@@ -44,6 +49,37 @@ impl Program {
     }
 }
 
+/// A quick program, and how the one is found that takes over from it.
+struct Quick {
+    name: &'static str,
+    continuation: Continuation,
+}
+
+impl Program {
+    fn quick(self) -> Option<Quick> {
+        match self {
+            Self::FunctionEntry => Some(Quick {
+                name: "quick_function_entry",
+                continuation: Continuation::FunctionEntry,
+            }),
+            Self::Resume => Some(Quick {
+                name: "quick_resume",
+                continuation: Continuation::Resume,
+            }),
+            Self::Evaluation | Self::Compiled | Self::Empty => None,
+        }
+    }
+}
+
+/// The map of the constants of a quick program.
+const SITE: &str = ".rodata.site";
+/// The table of the programs that take over from quick ones.
+const CONTINUATIONS: &str = "CONTINUATIONS";
+
+/// The instruction that loads 64 bits: `BPF_LD | BPF_IMM | BPF_DW`
+/// (`bpf_common.h` and `bpf.h` of include/uapi/linux).
+const LOAD_WIDE: u8 = 0x18;
+
 /// The program that only kernels with lossless uprobes take.
 const SLEEPABLE: &str = "sleepable";
 
@@ -62,6 +98,10 @@ pub(super) struct Programs {
     types: Option<OwnedFd>,
     purpose: Purpose,
     loaded: HashMap<Program, OwnedFd>,
+    quick: HashMap<(Program, QuickSite), Option<OwnedFd>>,
+    /// What stands for the constants of a quick program in the object's instructions.
+    site: RawFd,
+    continuations: OwnedFd,
 }
 
 /// Why a program was not loaded.
@@ -80,6 +120,7 @@ impl Programs {
         maps: impl Iterator<Item = (&'m str, &'m Map)>,
         purpose: Purpose,
     ) -> Result<Self, LoadError> {
+        let maps: Vec<_> = maps.collect();
         let mut object = Object::parse(bytes).map_err(failed)?;
         let mut types = None;
         if let Some(features) = features().btf()
@@ -89,13 +130,21 @@ impl Programs {
             types = syscall::load_types(&all.to_bytes()).ok();
         }
         let descriptors: HashMap<&str, RawFd> = maps
-            .filter_map(|(name, map)| Some((name, data(map)?.fd().as_fd().as_raw_fd())))
+            .iter()
+            .filter_map(|(name, map)| Some((*name, data(map)?.fd().as_fd().as_raw_fd())))
             .collect();
         let sections = object
             .functions
             .keys()
             .map(|(section, _)| *section)
             .collect();
+        let missing = |name| failed(format!("the object has no map {name}"));
+        let site = *descriptors.get(SITE).ok_or_else(|| missing(SITE))?;
+        let continuations = maps.iter().find(|(name, _)| *name == CONTINUATIONS);
+        let continuations = continuations.and_then(|(_, map)| data(map));
+        let continuations = continuations.ok_or_else(|| missing(CONTINUATIONS))?;
+        let continuations = continuations.fd().as_fd().try_clone_to_owned();
+        let continuations = continuations.map_err(failed)?;
         let definitions = std::mem::take(&mut object.maps);
         let tied = definitions
             .iter()
@@ -108,6 +157,9 @@ impl Programs {
             types,
             purpose,
             loaded: HashMap::new(),
+            quick: HashMap::new(),
+            site,
+            continuations,
         })
     }
 
@@ -117,8 +169,52 @@ impl Programs {
             let loaded = self.load(program.name(), false)?;
             self.loaded.insert(program, loaded);
         }
-        let loaded = self.loaded.get(&program).map(OwnedFd::as_fd);
-        loaded.ok_or_else(|| ProgramError::Object("a program vanished".to_owned()))
+        borrow(self.loaded.get(&program))
+    }
+
+    /// A program for one kind of site: the quick one if there is any, and the kernel takes it.
+    pub(super) fn get_for(
+        &mut self,
+        program: Program,
+        site: Option<QuickSite>,
+    ) -> Result<BorrowedFd<'_>, ProgramError> {
+        if let Some(site) = site
+            && let Some(quick) = program.quick()
+        {
+            let key = (program, site);
+            if !self.quick.contains_key(&key) {
+                // What it does the other one does as well, only slower.
+                let loaded = self.load_quick(program, &quick, site).ok();
+                self.quick.insert(key, loaded);
+            }
+            if self.quick.get(&key).is_some_and(Option::is_some) {
+                return borrow(self.quick.get(&key).and_then(Option::as_ref));
+            }
+        }
+        self.get(program)
+    }
+
+    /// Loads a quick program with the constants of a site, and sees to it that it can go on.
+    fn load_quick(
+        &mut self,
+        program: Program,
+        quick: &Quick,
+        site: QuickSite,
+    ) -> Result<OwnedFd, ProgramError> {
+        let refused = |source| ProgramError::Refused {
+            source,
+            log: String::new(),
+        };
+        let takes_over = self.get(program)?.as_raw_fd();
+        let (table, index) = (self.continuations.as_fd(), quick.continuation as u32);
+        syscall::set_element(table, index, &takes_over).map_err(refused)?;
+        let constants = constants().map_err(|error| ProgramError::Object(error.to_string()))?;
+        let constants = constants.fd().as_fd();
+        syscall::set_element(constants, 0, &site).map_err(refused)?;
+        syscall::freeze(constants).map_err(refused)?;
+        let mut instructions = self.function(quick.name)?.instructions.clone();
+        replace_map(&mut instructions, self.site, constants.as_raw_fd());
+        self.load_instructions(quick.name, &instructions, false)
     }
 
     /// Loads the program that only kernels with lossless uprobes take, and drops it.
@@ -135,20 +231,28 @@ impl Programs {
     pub(super) fn set_purpose(&mut self, purpose: Purpose) {
         if self.purpose != purpose {
             self.loaded.clear();
+            self.quick.clear();
             self.purpose = purpose;
         }
     }
 
     fn load(&self, name: &str, sleepable: bool) -> Result<OwnedFd, ProgramError> {
-        let function = self.function(name);
-        let function =
-            function.ok_or_else(|| ProgramError::Object(format!("it has no program {name}")))?;
+        self.load_instructions(name, &self.function(name)?.instructions, sleepable)
+    }
+
+    fn load_instructions(
+        &self,
+        name: &str,
+        instructions: &[bpf_insn],
+        sleepable: bool,
+    ) -> Result<OwnedFd, ProgramError> {
+        let function = self.function(name)?;
         let functions = function.func_info.func_info_bytes();
         let lines = function.line_info.line_info_bytes();
         let name = CString::new(name).unwrap_or_default();
         let load = ProgramLoad {
             name: &name,
-            instructions: &function.instructions,
+            instructions,
             license: &self.object.license,
             types: self.types.as_ref().map(OwnedFd::as_fd),
             functions: (&functions, function.func_info_rec_size),
@@ -169,18 +273,51 @@ impl Programs {
         })
     }
 
-    fn function(&self, name: &str) -> Option<&Function> {
-        let program = self.object.programs.get(name)?;
-        self.object.functions.get(&program.function_key())
+    fn function(&self, name: &str) -> Result<&Function, ProgramError> {
+        let program = self.object.programs.get(name);
+        let function =
+            program.and_then(|program| self.object.functions.get(&program.function_key()));
+        function.ok_or_else(|| ProgramError::Object(format!("it has no program {name}")))
+    }
+}
+
+fn borrow(program: Option<&OwnedFd>) -> Result<BorrowedFd<'_>, ProgramError> {
+    let program = program.map(OwnedFd::as_fd);
+    program.ok_or_else(|| ProgramError::Object("a program vanished".to_owned()))
+}
+
+/// A map for the constants of a quick program, which that one can only read.
+fn constants() -> Result<MapData, MapError> {
+    let size = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+    let definition = aya_obj::Map::new_from_params(
+        bpf_map_type::BPF_MAP_TYPE_ARRAY as u32,
+        size(size_of::<u32>()),
+        size(size_of::<QuickSite>()),
+        1,
+        BPF_F_RDONLY_PROG,
+    );
+    MapData::create(definition, "pytop_site", None)
+}
+
+/// Makes instructions take the address of one map's memory instead of another's.
+fn replace_map(instructions: &mut [bpf_insn], old: RawFd, new: RawFd) {
+    for instruction in instructions {
+        let is_address = instruction.code == LOAD_WIDE
+            && u32::from(instruction.src_reg()) == BPF_PSEUDO_MAP_VALUE;
+        if is_address && instruction.imm == old {
+            instruction.imm = new;
+        }
     }
 }
 
 /// The map itself, of the kinds that the object has.
 fn data(map: &Map) -> Option<&MapData> {
     match map {
-        Map::Array(data) | Map::ArrayOfMaps(data) | Map::HashMap(data) | Map::LruHashMap(data) => {
-            Some(data)
-        }
+        Map::Array(data)
+        | Map::ArrayOfMaps(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::ProgramArray(data) => Some(data),
         _ => None,
     }
 }

@@ -197,6 +197,29 @@ pub(super) fn load_types(types: &[u8]) -> io::Result<OwnedFd> {
     owned(unsafe { bpf(bpf_cmd::BPF_BTF_LOAD, &mut attributes) })
 }
 
+/// Puts a value, or the descriptor of a program, at an index of an array.
+pub(super) fn set_element<V: Pod>(array: BorrowedFd<'_>, index: u32, value: &V) -> io::Result<()> {
+    let mut attributes = empty();
+    // SAFETY: writing to a field of a union of plain integers.
+    let element = unsafe { &mut attributes.__bindgen_anon_2 };
+    element.map_fd = array.as_raw_fd().cast_unsigned();
+    element.key = (&raw const index) as u64;
+    element.__bindgen_anon_1.value = (&raw const *value) as u64;
+    // SAFETY: the attributes are those of this command; the index and the value, which is of the
+    // size that the array was made for, outlive the call, which only reads them.
+    unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
+}
+
+/// Makes a map unchangeable, so that the verifier takes what is in it for constants.
+pub(super) fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes = empty();
+    // SAFETY: writing to a field of a union of plain integers.
+    let element = unsafe { &mut attributes.__bindgen_anon_2 };
+    element.map_fd = map.as_raw_fd().cast_unsigned();
+    // SAFETY: the attributes are those of this command and hold no pointers.
+    unsafe { bpf(bpf_cmd::BPF_MAP_FREEZE, &mut attributes) }.map(drop)
+}
+
 /// Takes everything out of a hash map, `batch` entries a call, and hands each batch to `visit`.
 pub(super) fn take_all<K: Pod, V: Pod>(
     map: BorrowedFd<'_>,

@@ -1,0 +1,45 @@
+//! What a quick program is made for.
+//!
+//! Nearly all hits are those of functions that have a slot, and for them it is the look at the
+//! probe's description, not the counting, that costs most. So there are programs that do nothing
+//! but count such hits, with the description built in, and leave all others to the program that
+//! can deal with any. They are small, and looked at by the kernel's verifier in no time: a
+//! processor's register that is known when the program is loaded is one instruction.
+
+/// The description that is built into a quick program: constants of its own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QuickSite {
+    /// Added to the value of the register `first`, in bytes.
+    pub plus: i32,
+    /// Word of the register file that has [`FrameKey::first`](crate::count::FrameKey::first).
+    pub first: u8,
+    /// The same of [`FrameKey::second`](crate::count::FrameKey::second). Only of markers.
+    pub second: u8,
+    /// The same of the line, whose upper half is not looked at. Only of markers.
+    pub line: u8,
+    /// A [`Proof`](crate::code::Proof). Not of markers.
+    pub proof: u8,
+}
+
+/// The program that takes over from a quick one. The discriminant is the index into the table of
+/// continuations.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Continuation {
+    /// From one at a marker.
+    FunctionEntry = 0,
+    /// From one at the handler of a RESUME.
+    Resume = 1,
+}
+
+impl Continuation {
+    /// Number of continuations.
+    pub const COUNT: u32 = 2;
+}
+
+const _: () = assert!(size_of::<QuickSite>() == 8);
+
+#[cfg(feature = "user")]
+// SAFETY: `repr(C)`, made of integers only, without padding (asserted above).
+unsafe impl aya::Pod for QuickSite {}

@@ -1,0 +1,77 @@
+//! Counting a function that has a slot, at a site that is known when the program is loaded.
+
+use aya_ebpf::programs::ProbeContext;
+use pytop_common::code::Proof;
+use pytop_common::count::{FrameKey, RESUME};
+use pytop_common::quick::QuickSite;
+
+use crate::argument::Registers;
+use crate::counting;
+use crate::maps::ACTIVE;
+
+/// The site. It has a map of its own, so that each copy of a program can be given another one. The
+/// verifier takes what is in it for constants, and drops the code for all other registers.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".rodata.site")]
+static SITE: QuickSite = QuickSite {
+    plus: 0,
+    first: 0,
+    second: 0,
+    line: 0,
+    proof: 0,
+};
+
+macro_rules! site {
+    ($field:ident) => {
+        // SAFETY: a field of a static variable. It is volatile because user space changes it before
+        // the program is loaded.
+        unsafe { (&raw const SITE.$field).read_volatile() }
+    };
+}
+
+/// Counts a hit of a marker. `false` when it is left to others.
+#[inline(always)]
+pub fn count_marker(context: &ProbeContext, pid: u32) -> bool {
+    let registers = Registers::of(context);
+    let (Some(first), Some(second), Some(line)) = (
+        registers.get(site!(first)),
+        registers.get(site!(second)),
+        registers.get(site!(line)),
+    ) else {
+        return false;
+    };
+    count(&FrameKey {
+        first,
+        second,
+        pid,
+        line: line as i32,
+    })
+}
+
+/// Counts a hit of the handler of a RESUME bytecode. `false` when it is left to others.
+#[inline(always)]
+pub fn count_resume(context: &ProbeContext, pid: u32) -> bool {
+    let registers = Registers::of(context);
+    let proof = site!(proof);
+    let proven = proof == Proof::Always as u8
+        || proof == Proof::Clear as u8 + u8::from(registers.zero_flag());
+    if !proven {
+        return false;
+    }
+    let Some(instruction) = registers.get(site!(first)) else {
+        return false;
+    };
+    count(&FrameKey {
+        first: instruction.wrapping_add(i64::from(site!(plus)) as u64),
+        second: RESUME,
+        pid,
+        line: 0,
+    })
+}
+
+#[inline(always)]
+fn count(key: &FrameKey) -> bool {
+    ACTIVE
+        .get(0)
+        .is_some_and(|slots| counting::count_in_slot(slots, key))
+}

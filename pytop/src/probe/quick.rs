@@ -1,0 +1,142 @@
+//! Which sites can have a quick program, and what is built into it.
+
+use pytop_common::code::{CodeSpec, Proof};
+use pytop_common::marker::{Argument, ArgumentKind, MarkerSpec, NO_REGISTER};
+use pytop_common::quick::QuickSite;
+
+use super::kernel::Description;
+
+/// What makes a quick program for a site; `None` where there is none.
+pub(super) fn quick_site(description: &Description) -> Option<QuickSite> {
+    match description {
+        Description::Marker(spec) => at_marker(spec),
+        Description::Code(spec) => at_resume(spec),
+        Description::Nothing => None,
+    }
+}
+
+/// Each argument has to be in a register of its full width, or of at least the line's.
+fn at_marker(spec: &MarkerSpec) -> Option<QuickSite> {
+    Some(QuickSite {
+        plus: 0,
+        first: register(&spec.filename, 64)?,
+        second: register(&spec.function, 64)?,
+        line: register(&spec.line, 32)?,
+        proof: 0,
+    })
+}
+
+/// The register of an argument of which at least the lower `bits` count.
+fn register(argument: &Argument, bits: u8) -> Option<u8> {
+    let whole = argument.left_shift == argument.right_shift && argument.left_shift <= 64 - bits;
+    (argument.kind == ArgumentKind::Register as u8 && whole).then_some(argument.base)
+}
+
+/// The address of the RESUME has to be in a register, and the flags have to tell an entry, at least
+/// most of the time.
+fn at_resume(spec: &CodeSpec) -> Option<QuickSite> {
+    let at = &spec.instruction;
+    let is_quick =
+        at.register != NO_REGISTER && at.memory == 0 && spec.rule.proof != Proof::None as u8;
+    is_quick.then_some(QuickSite {
+        plus: i32::from(at.plus),
+        first: at.register,
+        second: 0,
+        line: 0,
+        proof: spec.rule.proof,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use pytop_common::code::{Location, ResumeRule};
+
+    use super::*;
+
+    fn argument(base: u8, shift: u8) -> Argument {
+        Argument {
+            kind: ArgumentKind::Register as u8,
+            base,
+            index: NO_REGISTER,
+            left_shift: shift,
+            right_shift: shift,
+            ..Argument::default()
+        }
+    }
+
+    #[test]
+    fn a_marker_is_quick_when_its_arguments_are_in_registers() {
+        let spec = MarkerSpec {
+            filename: argument(10, 0),
+            function: argument(12, 0),
+            line: argument(11, 32),
+        };
+        let quick = QuickSite {
+            first: 10,
+            second: 12,
+            line: 11,
+            ..QuickSite::default()
+        };
+        assert_eq!(quick_site(&Description::Marker(spec)), Some(quick));
+        let in_memory = Argument {
+            kind: ArgumentKind::Memory as u8,
+            ..argument(10, 0)
+        };
+        let high_byte = Argument {
+            left_shift: 48,
+            right_shift: 56,
+            ..argument(11, 0)
+        };
+        for other in [
+            MarkerSpec {
+                filename: in_memory,
+                ..spec
+            },
+            MarkerSpec {
+                function: argument(12, 32),
+                ..spec
+            },
+            MarkerSpec {
+                line: high_byte,
+                ..spec
+            },
+            MarkerSpec {
+                line: argument(11, 48),
+                ..spec
+            },
+        ] {
+            assert_eq!(quick_site(&Description::Marker(other)), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_resume_is_quick_when_its_address_is_in_a_register_and_flags_tell() {
+        let spec = CodeSpec {
+            instruction: Location {
+                register: 3,
+                plus: -2,
+                ..Location::NONE
+            },
+            rule: ResumeRule {
+                proof: Proof::Set as u8,
+                ..ResumeRule::default()
+            },
+            ..CodeSpec::default()
+        };
+        let quick = QuickSite {
+            plus: -2,
+            first: 3,
+            proof: Proof::Set as u8,
+            ..QuickSite::default()
+        };
+        assert_eq!(quick_site(&Description::Code(spec)), Some(quick));
+        let mut in_memory = spec;
+        in_memory.instruction.memory = 1;
+        let mut unproven = spec;
+        unproven.rule.proof = Proof::None as u8;
+        let evaluation = CodeSpec::default();
+        for other in [in_memory, unproven, evaluation] {
+            assert_eq!(quick_site(&Description::Code(other)), None, "{other:?}");
+        }
+    }
+}
