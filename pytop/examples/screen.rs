@@ -145,6 +145,7 @@ fn processes(rows: &[Row], scenario: &str) -> Vec<ProcessStatus> {
             .filter(|row| row.pid == pid)
             .map(|row| row.calls)
             .sum(),
+        probe_cost: None,
         ended: false,
     };
     let marker = Coverage::Counted(Method::Marker);

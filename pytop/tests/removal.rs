@@ -6,9 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use nix::time::{clock_getcpuclockid, clock_gettime};
-use nix::unistd::Pid;
-use support::{Form, Marked, Python, Pytop, Running, live, machine_wide};
+use support::{Form, Marked, Python, Pytop, Running, live, machine_wide, processor_time};
 
 /// Calls of one measurement.
 const CALLS: u64 = 200_003;
@@ -37,12 +35,6 @@ impl Target {
         self.running.run();
         processor_time(self.running.pid()).saturating_sub(before)
     }
-}
-
-/// The processor time that a process has used so far.
-fn processor_time(pid: u32) -> Duration {
-    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed())).expect("it is alive");
-    clock_gettime(clock).expect("it is alive").into()
 }
 
 /// Whatever counts the machine would be seen by the others, so that one runs at a time.

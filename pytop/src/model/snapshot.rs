@@ -86,6 +86,8 @@ pub struct ProcessStatus {
     pub coverage: Coverage,
     /// Calls that are in rows of this snapshot.
     pub calls: u64,
+    /// The share of one CPU that counting them has taken, estimated; `None` when it is not known.
+    pub probe_cost: Option<f64>,
     /// It has ended in this interval.
     pub ended: bool,
 }
@@ -149,6 +151,15 @@ impl Snapshot {
     #[must_use]
     pub fn total_calls(&self) -> u64 {
         self.rows.iter().map(|row| row.calls).sum::<u64>() + self.uncounted.total()
+    }
+
+    /// The share of one CPU that counting has taken in all processes together, estimated; `None` when
+    /// it is not known.
+    #[must_use]
+    pub fn probe_cost(&self) -> Option<f64> {
+        let counted = self.processes.iter();
+        let counted = counted.filter(|process| process.coverage.method().is_some());
+        counted.map(|process| process.probe_cost).sum()
     }
 
     /// Calls per second over the interval; 0 for an empty interval.

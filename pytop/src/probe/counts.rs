@@ -100,6 +100,8 @@ pub(super) struct Counts {
     current: usize,
     texts: Texts,
     processes: HashMap<MapData, u32, ProcessName>,
+    /// The site whose hits are no calls.
+    left_out: Option<u32>,
     losses: Array<MapData, u64>,
     losses_before: [u64; Loss::COUNT as usize],
     problems: HashMap<MapData, ProblemKey, u64>,
@@ -138,10 +140,16 @@ impl Counts {
             current: 0,
             texts,
             processes,
+            left_out: None,
             losses,
             losses_before: [0; Loss::COUNT as usize],
             problems,
         })
+    }
+
+    /// Leaves out what is hit at a site of pytop's own.
+    pub(super) fn leave_out(&mut self, site: SiteId) {
+        self.left_out = Some(site.0.into());
     }
 
     pub(super) fn drain(&mut self) -> Result<Drained, MapError> {
@@ -162,16 +170,20 @@ impl Counts {
         let texts = &mut self.texts;
         texts.begin_interval();
         let memory = &mut full.memory;
+        let left_out = self.left_out;
         syscall::take_all(
             full.table.fd().as_fd(),
             BATCH,
             |keys: &[FrameKey], counts: &[FrameCount]| {
                 for (key, count) in keys.iter().zip(counts) {
+                    let calls =
+                        count.calls + count.slot.checked_sub(1).map_or(0, |n| memory.take(n));
+                    if left_out == Some(count.site) {
+                        continue;
+                    }
                     if pids.last() != Some(&key.pid) {
                         pids.push(key.pid);
                     }
-                    let calls =
-                        count.calls + count.slot.checked_sub(1).map_or(0, |n| memory.take(n));
                     if count.names.text == 0 {
                         losses.unreadable_name += calls;
                         bring_into_memory(key.pid, count.names.quick);

@@ -11,6 +11,7 @@ use pytop_common::quick::QuickSite;
 use thiserror::Error;
 
 use super::counts::{Counts, Drained};
+use super::meter::{self, Meter};
 use super::program::{Program, ProgramError, Programs, Purpose};
 use super::quick::quick_site;
 use super::syscall::{self, UprobeEvent};
@@ -182,6 +183,13 @@ impl Kernel {
             probes.extend(place(loaded, purpose, self.pmu_type, target, &same)?);
         }
         Ok(probes)
+    }
+
+    /// What the cost of a hit can be measured with. `None` where pytop's own file cannot be probed.
+    pub fn meter(&mut self) -> Option<Meter> {
+        let site = self.describe(&meter::description()).ok()?;
+        self.counts.leave_out(site);
+        Meter::place(self, site)
     }
 
     /// Ends the interval: takes everything that was counted since the call before.

@@ -6,6 +6,7 @@
 mod counts;
 mod kernel;
 pub mod launch;
+mod meter;
 mod process_end;
 mod program;
 mod quick;
@@ -17,6 +18,7 @@ mod uprobe;
 
 pub use counts::{Drained, Frame, Incomplete, Losses, Seen};
 pub use kernel::{Description, Kernel, LoadError, SiteId};
+pub use meter::Meter;
 pub use process_end::ProcessEnd;
 pub use program::Program;
 pub use texts::Names;

@@ -33,8 +33,9 @@ pub(super) fn write(
     let object = Object {
         schema: SCHEMA,
         time: humantime::format_rfc3339_millis(snapshot.time).to_string(),
-        interval_s: (snapshot.interval.as_secs_f64() * 1e6).round() / 1e6,
+        interval_s: rounded(snapshot.interval.as_secs_f64()),
         total_calls: snapshot.total_calls(),
+        probe_cost: snapshot.probe_cost().map(rounded),
         functions: snapshot.rows.len(),
         uncounted: Uncounted {
             table_full: snapshot.uncounted.table_full,
@@ -57,6 +58,7 @@ struct Object<'a> {
     time: String,
     interval_s: f64,
     total_calls: u64,
+    probe_cost: Option<f64>,
     functions: usize,
     uncounted: Uncounted,
     processes: Vec<Process<'a>>,
@@ -82,6 +84,7 @@ struct Process<'a> {
     interpreter: Cow<'a, str>,
     user: &'a str,
     container: Option<&'a str>,
+    probe_cost: Option<f64>,
     ended: bool,
 }
 
@@ -98,9 +101,15 @@ impl<'a> From<&'a ProcessStatus> for Process<'a> {
             interpreter: unicode(&process.interpreter),
             user: &process.user,
             container: process.container.as_deref(),
+            probe_cost: process.probe_cost.map(rounded),
             ended: process.ended,
         }
     }
+}
+
+/// To millionths, which is more than is known.
+fn rounded(share: f64) -> f64 {
+    (share * 1e6).round() / 1e6
 }
 
 /// Written from the entries as they are: there may be a hundred thousand.
@@ -192,25 +201,25 @@ mod tests {
                 r#""python":"3.9.2","method":"marker","calls":"#,
                 calls,
                 r#","reason":null,"interpreter":"/usr/bin/python3.9","user":"app","#,
-                r#""container":null,"ended":false},"#,
+                r#""container":null,"probe_cost":0.0012,"ended":false},"#,
                 r#"{"pid":900,"comm":"python3.9","exe":"/opt/py/bin/python3.12","#,
                 r#""python":null,"method":null,"calls":0,"#,
                 r#""reason":"its marker is compiled in, but dead","#,
                 r#""interpreter":"/opt/py/bin/python3.12","user":"app","#,
-                r#""container":"3f2a","ended":true}],"#,
+                r#""container":"3f2a","probe_cost":null,"ended":true}],"#,
             ]
             .concat()
         };
         let expected = [
             r#"{"schema":1,"time":"2026-11-22T18:00:01.250Z","interval_s":1.0003,"#,
-            r#""total_calls":2002,"functions":2,"#,
+            r#""total_calls":2002,"probe_cost":0.0012,"functions":2,"#,
             r#""uncounted":{"table_full":0,"unreadable_name":0,"implausible":0},"#,
             &processes("2002"),
             r#""rows":[{"pid":812,"filename":"/srv/app.py","line":2,"function":"f","calls":2000},"#,
             r#"{"pid":812,"filename":"/srv/app.py","line":3,"function":"g","calls":2}]}"#,
             "\n",
             r#"{"schema":1,"time":"2026-11-22T18:00:01.250Z","interval_s":1.0003,"#,
-            r#""total_calls":11,"functions":1,"#,
+            r#""total_calls":11,"probe_cost":0.0012,"functions":1,"#,
             r#""uncounted":{"table_full":7,"unreadable_name":3,"implausible":0},"#,
             &processes("1"),
             r#""rows":[{"pid":812,"filename":"/srv/app.py","line":null,"function":"h","calls":1}]}"#,

@@ -147,6 +147,7 @@ mod tests {
             container: None,
             coverage,
             calls: 0,
+            probe_cost: None,
             ended: false,
         }
     }
@@ -154,6 +155,7 @@ mod tests {
     pub(super) fn snapshot(rows: Vec<Row>) -> Snapshot {
         let mut counted = process(812, "/usr/bin/python3.9", Coverage::Counted(Method::Marker));
         counted.calls = rows.iter().map(|row| row.calls).sum();
+        counted.probe_cost = Some(0.0012);
         let reason: Arc<str> = "its marker is compiled in, but dead".into();
         let mut silent = process(900, "/opt/py/bin/python3.12", Coverage::NotCounted(reason));
         silent.container = Some("3f2a".into());

@@ -108,8 +108,14 @@ fn write_summary(
         some => write!(output, " ({some} incompletely)")?,
     }
     match snapshot.processes.len() - counted {
-        0 => writeln!(output)?,
-        others => writeln!(output, ", {others} not countable")?,
+        0 => {}
+        others => write!(output, ", {others} not countable")?,
+    }
+    match snapshot.probe_cost() {
+        Some(share) if counted > 0 => {
+            writeln!(output, "; counting took {:.1} % of a CPU", share * 100.0)?;
+        }
+        _ => writeln!(output)?,
     }
     let mut separator = "uncounted: ";
     for (reason, hits) in snapshot.uncounted.reasons() {
@@ -366,12 +372,12 @@ mod tests {
         assert_eq!(
             table(View::default(), &[snapshot(two()), second]),
             "\
-pytop 2026-11-22T18:00:01Z: 2002 calls in 1.000 s, 2001/s, 2 functions; 1 process counted, 1 not countable
+pytop 2026-11-22T18:00:01Z: 2002 calls in 1.000 s, 2001/s, 2 functions; 1 process counted, 1 not countable; counting took 0.1 % of a CPU
     PID FILENAME     LINE FUNCTION      CALLS
     812 /srv/app.py     2 f              2000
     812 /srv/app.py     3 g                 2
 
-pytop 2026-11-22T18:00:01Z: 9 calls in 1.000 s, 9/s, 1 function; 1 process counted, 1 not countable
+pytop 2026-11-22T18:00:01Z: 9 calls in 1.000 s, 9/s, 1 function; 1 process counted, 1 not countable; counting took 0.1 % of a CPU
 uncounted: 7 calls (table full), 1 call (name unreadable)
     PID FILENAME     LINE FUNCTION      CALLS
 4194304 /srv/app.py     - h                 1
@@ -581,7 +587,7 @@ uncounted: 7 calls (table full), 1 call (name unreadable)
         let printed = table(View::default(), &[incomplete]);
         let first = printed.lines().next().unwrap();
         assert!(
-            first.ends_with("; 1 process counted (1 incompletely), 1 not countable"),
+            first.contains("; 1 process counted (1 incompletely), 1 not countable;"),
             "{first}"
         );
     }

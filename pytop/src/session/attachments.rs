@@ -38,7 +38,7 @@ pub(super) struct Attachments {
     /// The sites of the files that can be counted.
     prepared: HashMap<FileId, Arc<Prepared>>,
     /// The file and the method of each site.
-    sites: Vec<(Arc<File>, Method)>,
+    sites: HashMap<SiteId, (Arc<File>, Method)>,
     /// The probes of a file, or why there are none.
     placed: HashMap<(FileId, Reach), Result<Vec<Probe>, Arc<str>>>,
 }
@@ -56,7 +56,7 @@ impl Attachments {
             program,
             planner,
             prepared: HashMap::new(),
-            sites: Vec::new(),
+            sites: HashMap::new(),
             placed: HashMap::new(),
         }
     }
@@ -94,8 +94,9 @@ impl Attachments {
         let mut sites = Vec::with_capacity(plan.probes.len());
         for probe in &plan.probes {
             let site = kernel.describe(&probe.description);
-            sites.push(site.map_err(|error| Arc::from(error.to_string()))?);
-            self.sites.push((Arc::clone(file), plan.method));
+            let site = site.map_err(|error| Arc::from(error.to_string()))?;
+            sites.push(site);
+            self.sites.insert(site, (Arc::clone(file), plan.method));
         }
         let prepared = Arc::new(Prepared { plan, sites });
         self.prepared.insert(file.id, Arc::clone(&prepared));
@@ -109,7 +110,7 @@ impl Attachments {
 
     /// The file of a probe, and how it is counted.
     pub(super) fn site(&self, site: SiteId) -> Option<&(Arc<File>, Method)> {
-        self.sites.get(usize::from(site.0))
+        self.sites.get(&site)
     }
 
     /// Interpreters with a probe in place.
@@ -150,15 +151,11 @@ impl Attachments {
         );
     }
 
-    /// Takes out every probe, and waits until the kernel has done so.
-    pub(super) fn release_all(&mut self) {
-        detach(
-            self.placed
-                .drain()
-                .filter_map(|(_, placed)| placed.ok())
-                .flatten()
-                .collect(),
-        );
+    /// Takes out every probe, and those of others, and waits until the kernel has done so.
+    pub(super) fn release_all(&mut self, others: Vec<Probe>) {
+        let placed = self.placed.drain();
+        let placed = placed.filter_map(|(_, placed)| placed.ok()).flatten();
+        detach(placed.chain(others).collect());
     }
 }
 

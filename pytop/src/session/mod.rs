@@ -17,6 +17,7 @@ mod attachments;
 mod audience;
 mod code_cache;
 mod command;
+mod cost;
 mod ending;
 mod environment;
 mod family;
@@ -42,6 +43,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use self::attachments::{Attachments, Reach};
 use self::audience::Audience;
 use self::command::Running;
+use self::cost::CostMeter;
 pub use self::ending::Ending;
 use self::methods::Planner;
 pub use self::options::{Options, Target};
@@ -54,7 +56,7 @@ use crate::model::{Snapshot, Uncounted};
 use crate::os_error::describe;
 use crate::probe::launch::Event;
 use crate::probe::sideband::Sideband;
-use crate::probe::{Kernel, Program};
+use crate::probe::{Kernel, LoadError, Program};
 use crate::updates::{Command, Update};
 
 /// Functions that can be counted in one interval, unless an option says otherwise.
@@ -97,6 +99,7 @@ pub struct Session {
     attachments: Attachments,
     roster: Roster,
     members: Members,
+    cost: CostMeter,
     /// To be counted from the first bytecode of their first process.
     installed: Option<Installed>,
     running: Option<Running>,
@@ -168,7 +171,11 @@ impl Session {
         let mut planner = Planner::new(options.method);
         let (kernel, scanned) = thread::scope(|scope| {
             let kernel = thread::Builder::new()
-                .spawn_scoped(scope, move || Kernel::load(table_size))
+                .spawn_scoped(scope, move || {
+                    let mut kernel = Kernel::load(table_size)?;
+                    let meter = kernel.meter();
+                    Ok::<_, LoadError>((kernel, meter))
+                })
                 .context("cannot start a thread");
             let scanned = matches!(options.target, Target::Machine).then(|| finder.scan());
             if let Some(Ok(scan)) = &scanned {
@@ -180,7 +187,7 @@ impl Session {
             });
             (loaded, scanned)
         });
-        let kernel = kernel?;
+        let (kernel, meter) = kernel?;
         let program = options.count_nothing.then_some(Program::Empty);
         let mut session = Self {
             kernel,
@@ -189,6 +196,7 @@ impl Session {
             attachments: Attachments::new(program, planner),
             roster: Roster::default(),
             members: Members::new(&options.target)?,
+            cost: CostMeter::new(meter),
             installed: None,
             running: None,
             options,
@@ -273,8 +281,13 @@ impl Session {
         if ending != Ending::Complete && ending != Ending::Dismissed {
             self.tell_snapshot(audience)?;
         }
-        if matches!(ending, Ending::CommandEnded(_)) && !self.announced {
-            audience.tell(Update::Notice(self.nothing_counted()));
+        if matches!(ending, Ending::CommandEnded(_)) {
+            if !self.announced {
+                audience.tell(Update::Notice(self.nothing_counted()));
+            } else if let Some(spent) = self.cost.spent() {
+                let notice = format!("counting took some {spent:.3} s of the command's time");
+                audience.tell(Update::Notice(notice));
+            }
         }
         audience.tell(Update::Ended(ending.told()));
         Ok(ending)
@@ -451,6 +464,7 @@ impl Session {
         self.take_in_events();
         let gone = self.members.take_ended();
         self.roster.end_interval();
+        self.cost.measure();
         let drained = self
             .kernel
             .drain()
@@ -461,7 +475,7 @@ impl Session {
         self.notices.extend(news);
         let members = &self.members;
         let (rows, calls) = rows::rows(drained.frames, |pid| members.contains(pid));
-        let (processes, ended) =
+        let (mut processes, ended) =
             self.roster
                 .close_interval(&calls, &drained.processes, &self.attachments);
         for pid in &ended {
@@ -471,6 +485,11 @@ impl Session {
         self.members.bury(&gone);
         let interval = drained.at.duration_since(self.last);
         self.last = drained.at;
+        for process in &mut processes {
+            if let Some(method) = process.coverage.method() {
+                process.probe_cost = self.cost.record(method, process.calls, interval);
+            }
+        }
         Ok(Snapshot {
             time: drained.time,
             interval,
@@ -496,6 +515,6 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.attachments.release_all();
+        self.attachments.release_all(self.cost.take_probes());
     }
 }

@@ -68,6 +68,7 @@ impl Roster {
             container: process.container.clone(),
             coverage,
             calls: 0,
+            probe_cost: None,
             ended: false,
         };
         let listed = Listed {
@@ -229,6 +230,7 @@ fn status_of(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus 
         container: None,
         coverage: Coverage::Counted(site.map_or(Method::Marker, |(_, method)| *method)),
         calls: 0,
+        probe_cost: None,
         ended: true,
     }
 }

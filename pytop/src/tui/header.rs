@@ -203,6 +203,16 @@ fn draw_coverage(app: &App, row: Rect, buffer: &mut Buffer) {
             );
         }
     }
+    let cost = app.shown().snapshot.as_ref();
+    if let Some(cost) = cost.and_then(|snapshot| snapshot.probe_cost())
+        && summary.counted > 0
+    {
+        let share = number::percent(cost);
+        left.push(
+            Segment::new(format!("counting takes {share} of a CPU"), theme.dim, 2)
+                .or(format!("cost {share}")),
+        );
+    }
     let uncounted = app.shown().totals.uncounted();
     if uncounted.total() > 0 {
         let total = number::grouped(uncounted.total());

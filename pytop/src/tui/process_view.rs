@@ -31,9 +31,10 @@ pub(super) fn places(width: u16) -> Vec<Place> {
         (ProcessColumn::Version, 7),
         (ProcessColumn::Method, 6),
         (ProcessColumn::Rate, if wide { 13 } else { 9 }),
+        (ProcessColumn::Cost, 6),
         (ProcessColumn::Executable, 0),
     ];
-    if width < 72 {
+    if width < 80 {
         columns.retain(|(column, _)| *column != ProcessColumn::User);
     }
     if wide {
@@ -164,6 +165,10 @@ fn cell(app: &App, process: &ProcessStatus, place: Place) -> (String, Style, Cut
             };
             (rate, style, Cut::Tail)
         }
+        ProcessColumn::Cost => match process.probe_cost.filter(|_| counted) {
+            Some(share) => (number::percent(share), quiet, Cut::Tail),
+            None => ("-".to_owned(), theme.dim, Cut::Tail),
+        },
         ProcessColumn::Executable => {
             let path = process.exe.visible().into_owned();
             let path = if process.ended {

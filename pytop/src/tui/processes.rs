@@ -18,19 +18,21 @@ pub(super) enum ProcessColumn {
     Version,
     Method,
     Rate,
+    Cost,
     Executable,
     Reason,
 }
 
 impl ProcessColumn {
     /// Every column that sorts, from left to right.
-    const SORTING: [Self; 7] = [
+    const SORTING: [Self; 8] = [
         Self::Pid,
         Self::User,
         Self::Container,
         Self::Version,
         Self::Method,
         Self::Rate,
+        Self::Cost,
         Self::Executable,
     ];
 
@@ -42,18 +44,19 @@ impl ProcessColumn {
             Self::Version => "PYTHON",
             Self::Method => "METHOD",
             Self::Rate => "CALLS/S",
+            Self::Cost => "COST",
             Self::Executable => "EXECUTABLE",
             Self::Reason => "NOT COUNTED BECAUSE",
         }
     }
 
     pub(super) fn is_number(self) -> bool {
-        matches!(self, Self::Pid | Self::Rate)
+        matches!(self, Self::Pid | Self::Rate | Self::Cost)
     }
 
     /// Whether the largest comes first when the order is not turned around.
     pub(super) fn is_descending(self) -> bool {
-        self == Self::Rate
+        matches!(self, Self::Rate | Self::Cost)
     }
 
     /// The order of two processes. Those that are not counted come before all methods.
@@ -65,6 +68,10 @@ impl ProcessColumn {
             Self::Version => version(left).cmp(&version(right)),
             Self::Method => method(left).cmp(&method(right)),
             Self::Rate => right.calls.cmp(&left.calls),
+            Self::Cost => {
+                let cost = |process: &ProcessStatus| process.probe_cost.unwrap_or(-1.0);
+                cost(right).total_cmp(&cost(left))
+            }
             Self::Executable => left.exe.cmp(&right.exe),
         }
     }

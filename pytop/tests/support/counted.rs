@@ -12,6 +12,7 @@ pub(crate) struct Snapshot {
     pub(crate) time: String,
     pub(crate) interval_s: f64,
     pub(crate) total_calls: u64,
+    pub(crate) probe_cost: Option<f64>,
     pub(crate) functions: u64,
     pub(crate) uncounted: Uncounted,
     pub(crate) processes: Vec<Process>,
@@ -36,6 +37,7 @@ pub(crate) struct Process {
     pub(crate) method: Option<String>,
     pub(crate) calls: u64,
     pub(crate) reason: Option<String>,
+    pub(crate) probe_cost: Option<f64>,
 }
 
 /// A row of a snapshot.

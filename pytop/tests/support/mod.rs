@@ -42,7 +42,7 @@ pub(crate) use interpreters::{
 pub(crate) use lines::Lines;
 pub(crate) use memory::{Marked, has_own_code};
 pub(crate) use outcome::Outcome;
-pub(crate) use python::{Python, Running};
+pub(crate) use python::{Python, Running, processor_time};
 pub(crate) use pytop::{Pytop, await_end, machine_wide};
 pub(crate) use script::Script;
 

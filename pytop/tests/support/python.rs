@@ -5,8 +5,10 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
+use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
 use super::interpreters::{Form, Interpreter};
@@ -123,6 +125,12 @@ impl Python {
     pub(crate) fn line(&self, text: &str) -> u32 {
         self.script.line(text)
     }
+}
+
+/// The processor time that a process has used so far, in it and in the kernel.
+pub(crate) fn processor_time(pid: u32) -> Duration {
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed())).expect("it is alive");
+    clock_gettime(clock).expect("it is alive").into()
 }
 
 /// A process of a test, with the processes that it makes. Dropping ends them all.

@@ -232,6 +232,7 @@ pub(super) fn process(pid: u32, exe: &str, python: &str, coverage: Coverage) -> 
         container: (pid > 2000).then(|| "3f9d2c1ab77e".into()),
         coverage,
         calls: 0,
+        probe_cost: None,
         ended: false,
     }
 }
@@ -262,6 +263,7 @@ pub(super) fn snapshot(rows: Vec<Row>) -> Snapshot {
     for process in &mut processes {
         let own = rows.iter().filter(|row| row.pid == process.pid);
         process.calls = own.map(|row| row.calls).sum();
+        process.probe_cost = Some(process.calls as f64 * 6e-7);
     }
     processes.extend(silent());
     Snapshot {

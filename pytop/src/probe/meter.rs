@@ -1,0 +1,156 @@
+//! What a hit costs on this machine.
+//!
+//! pytop places a probe on a function of its own, counts it as it counts any other, and takes the
+//! time of some hundred calls. Without a probe they take next to nothing, so this is what a hit
+//! costs: the trap, the kernel's way to the program and back, and the counting. The function begins
+//! with a `nop`, which the kernel emulates, as it does the instructions that are probed elsewhere.
+
+use std::arch::global_asm;
+use std::ffi::{CStr, c_char};
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pytop_common::count::{LASTING_CALLS, LASTING_INTERVALS};
+use pytop_common::marker::{Argument, ArgumentKind, MarkerSpec, NO_REGISTER};
+
+use super::kernel::{Description, Kernel, SiteId};
+use super::program::Program;
+use super::uprobe::{Place, Probe, Target};
+use crate::discover::ProcRoot;
+
+global_asm!(
+    ".pushsection .text.pytop_metered,\"ax\",%progbits",
+    ".hidden pytop_metered",
+    ".globl pytop_metered",
+    ".type pytop_metered, %function",
+    ".balign 16",
+    "pytop_metered:",
+    "nop",
+    "ret",
+    ".size pytop_metered, . - pytop_metered",
+    ".popsection",
+);
+
+unsafe extern "C" {
+    /// Does nothing. Its arguments are those of a `function__entry` marker.
+    fn pytop_metered(filename: *const c_char, function: *const c_char, line: i32);
+}
+
+/// Words of the register file in which a function finds its first three arguments.
+const ARGUMENTS: [u8; 3] = if cfg!(target_arch = "x86_64") {
+    // rdi, rsi, rdx (arch/x86/include/asm/ptrace.h)
+    [14, 13, 12]
+} else {
+    [0, 1, 2]
+};
+
+const FILENAME: &CStr = c"pytop";
+const FUNCTION: &CStr = c"metered";
+
+/// Hits of one measurement, and how often it is made at a time. What is disturbed takes longer, so
+/// the shortest one counts.
+const HITS: u32 = 64;
+const MEASUREMENTS: usize = 8;
+/// Calls of one round of the loop, which is to take no time of its own in any build.
+const UNROLLED: u32 = 8;
+
+/// How often the function is called first, and in how many measurements it is: only one that has
+/// lasted costs what nearly all hits cost.
+const WARM_UP: u32 = 2_048;
+const _: () = assert!(WARM_UP as u64 > LASTING_CALLS);
+const WARM_UPS: u32 = LASTING_INTERVALS + 1;
+
+/// A probe on a function of pytop's own, by which the cost of a hit is measured again and again:
+/// machines are not equally quick at all times.
+#[derive(Debug)]
+pub struct Meter {
+    probes: Vec<Probe>,
+    measured: u32,
+}
+
+impl Meter {
+    /// Places the probe. `None` where pytop's own file cannot be probed; the cost is not known then.
+    ///
+    /// The hits are counted under `site`, and are no calls of anybody's.
+    pub(super) fn place(kernel: &mut Kernel, site: SiteId) -> Option<Self> {
+        let path = Path::new("/proc/self/exe");
+        let file = File::open(path).ok()?;
+        let place = Place {
+            offset: file_offset()?,
+            semaphore_offset: None,
+            site,
+        };
+        let target = Target {
+            file: &file,
+            path,
+            pid: Some(std::process::id()),
+        };
+        let probes = kernel.attach(Program::FunctionEntry, &target, &[place]);
+        Some(Self {
+            probes: probes.ok()?,
+            measured: 0,
+        })
+    }
+
+    /// Measures what a hit costs the process that runs into it: a third of a millisecond of work,
+    /// and a little more the first times.
+    pub fn measure(&mut self) -> Duration {
+        if self.measured < WARM_UPS {
+            self.measured += 1;
+            hit(WARM_UP);
+        }
+        let shortest = (0..MEASUREMENTS).map(|_| hit(HITS)).min();
+        shortest.unwrap_or_default() / HITS
+    }
+
+    /// The probe, to be taken out together with others.
+    #[must_use]
+    pub fn into_probes(self) -> Vec<Probe> {
+        self.probes
+    }
+}
+
+/// What the kernel side has to know of the probe.
+pub(super) fn description() -> Description {
+    let [filename, function, line] = ARGUMENTS.map(|register| Argument {
+        kind: ArgumentKind::Register as u8,
+        base: register,
+        index: NO_REGISTER,
+        ..Argument::default()
+    });
+    Description::Marker(MarkerSpec {
+        filename,
+        function,
+        line,
+    })
+}
+
+/// Calls the function, a multiple of [`UNROLLED`] times.
+fn hit(times: u32) -> Duration {
+    let start = Instant::now();
+    for _ in 0..times / UNROLLED {
+        // SAFETY: the function is the one above, which looks at nothing.
+        let call = || unsafe { pytop_metered(FILENAME.as_ptr(), FUNCTION.as_ptr(), 1) };
+        call();
+        call();
+        call();
+        call();
+        call();
+        call();
+        call();
+        call();
+    }
+    start.elapsed()
+}
+
+/// Where the function is in pytop's own file.
+fn file_offset() -> Option<u64> {
+    let address = pytop_metered as *const () as u64;
+    let mappings = ProcRoot::host().ok()?.mappings(std::process::id()).ok()?;
+    let segment = mappings
+        .segments
+        .into_iter()
+        .find(|segment| (segment.start..segment.end).contains(&address))?;
+    Some(address - segment.start + segment.offset)
+}

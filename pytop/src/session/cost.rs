@@ -1,0 +1,120 @@
+//! What counting costs the processes that are counted.
+//!
+//! A hit costs what one was measured to cost on this machine, times a weight that was found by
+//! comparing the two (`tests/cost.rs` does it again): the interpreter may have to do more because of
+//! the probe, and the kernel less than for pytop, which has just woken up when it measures. The
+//! weights are a matter of what is done, so that the cost of a hit grows and shrinks with the speed
+//! of the machine as that of the measured one does.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::model::Method;
+use crate::probe::{Meter, Probe};
+
+/// Measurements are at least so far apart, so that they cost next to nothing themselves.
+const PAUSE: Duration = Duration::from_millis(900);
+/// Measurements that are remembered.
+const REMEMBERED: usize = 8;
+
+/// Knows what was spent.
+#[derive(Debug)]
+pub(super) struct CostMeter {
+    meter: Option<Meter>,
+    measured: Option<Instant>,
+    /// The last measurements of one hit. The least of them counts: another program on the same core
+    /// makes a hit dearer, and so does a processor that has just been idle.
+    hits: VecDeque<Duration>,
+    /// The time of processors that all hits have taken so far, in seconds.
+    spent: f64,
+}
+
+impl CostMeter {
+    /// Without a meter, no cost is known.
+    pub(super) fn new(meter: Option<Meter>) -> Self {
+        Self {
+            meter,
+            measured: None,
+            hits: VecDeque::new(),
+            spent: 0.0,
+        }
+    }
+
+    /// Measures what a hit costs now, unless that was done a moment ago.
+    pub(super) fn measure(&mut self) {
+        if let Some(meter) = &mut self.meter
+            && self.measured.is_none_or(|then| then.elapsed() > PAUSE)
+        {
+            if self.hits.len() == REMEMBERED {
+                self.hits.pop_front();
+            }
+            self.hits.push_back(meter.measure());
+            self.measured = Some(Instant::now());
+        }
+    }
+
+    /// Takes in the calls of a process, and says what share of one CPU counting them has taken.
+    pub(super) fn record(&mut self, method: Method, calls: u64, interval: Duration) -> Option<f64> {
+        let seconds = self.hits.iter().min()?.as_secs_f64() * weight(method) * calls as f64;
+        self.spent += seconds;
+        let interval = interval.as_secs_f64();
+        Some(if interval > 0.0 {
+            seconds / interval
+        } else {
+            0.0
+        })
+    }
+
+    /// The time of processors that counting has taken since the start, in seconds.
+    pub(super) fn spent(&self) -> Option<f64> {
+        (!self.hits.is_empty()).then_some(self.spent)
+    }
+
+    /// The probe that measures, to be taken out together with others.
+    pub(super) fn take_probes(&mut self) -> Vec<Probe> {
+        self.meter
+            .take()
+            .map(Meter::into_probes)
+            .unwrap_or_default()
+    }
+}
+
+/// What a hit costs, in hits of the kind that is measured.
+fn weight(method: Method) -> f64 {
+    match method {
+        // The interpreter computes the arguments: two names as UTF-8, and the line.
+        Method::Marker => 1.15,
+        // The kernel emulates a `push` and reads the frame, and the processor has lost its stack of
+        // return addresses just before the interpreter's own returns.
+        Method::Eval => 1.4,
+        Method::Resume => 0.8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_is_that_of_one_cpu_and_what_was_spent_adds_up() {
+        let mut meter = CostMeter::new(None);
+        meter.hits = [700, 500, 600].map(Duration::from_nanos).into();
+        let second = Duration::from_secs(1);
+        let share = meter.record(Method::Resume, 200_000, second);
+        assert!((share.unwrap() - 0.08).abs() < 1e-9);
+        let share = meter.record(Method::Marker, 200_000, second / 2);
+        assert!((share.unwrap() - 0.23).abs() < 1e-9);
+        assert!((meter.spent().unwrap() - 0.195).abs() < 1e-9);
+        assert_eq!(meter.record(Method::Eval, 1, Duration::ZERO), Some(0.0));
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_told() {
+        let mut meter = CostMeter::new(None);
+        assert_eq!(
+            meter.record(Method::Resume, 7, Duration::from_secs(1)),
+            None
+        );
+        assert_eq!(meter.spent(), None);
+    }
+}
