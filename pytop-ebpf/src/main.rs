@@ -64,6 +64,15 @@ fn quick_resume(context: ProbeContext) -> u32 {
     go_on(&context, Continuation::Resume)
 }
 
+/// [`evaluation`], made for one register and one layout of frames.
+#[uprobe]
+fn quick_evaluation(context: ProbeContext) -> u32 {
+    if quick::count_evaluation(&context, pid()) {
+        return 0;
+    }
+    go_on(&context, Continuation::Evaluation)
+}
+
 /// Leaves the hit to a program that can deal with all of them.
 #[inline(always)]
 fn go_on(context: &ProbeContext, continuation: Continuation) -> u32 {

@@ -66,7 +66,11 @@ impl Program {
                 name: "quick_resume",
                 continuation: Continuation::Resume,
             }),
-            Self::Evaluation | Self::Compiled | Self::Empty => None,
+            Self::Evaluation => Some(Quick {
+                name: "quick_evaluation",
+                continuation: Continuation::Evaluation,
+            }),
+            Self::Compiled | Self::Empty => None,
         }
     }
 }
