@@ -2,10 +2,13 @@
 
 mod contestant;
 mod figures;
+mod plot;
 mod python;
 mod resources;
+mod scaling;
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -28,6 +31,9 @@ pub(crate) struct Bench {
     /// How often each contestant has its turn.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
+    /// Write the plot of the cost by processes, functions and calls to this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Measure; set when this runs again as root.
     #[arg(long, hide = true, value_name = "PYTOP")]
     built: Option<PathBuf>,
@@ -35,6 +41,8 @@ pub(crate) struct Bench {
 
 /// Calls of one measurement: about a third of a second's worth when they are counted.
 const CALLS: usize = 300_000;
+/// Rounds at most of what has many contestants.
+const SCALING_ROUNDS: usize = 5;
 /// Measurements of one turn. The first is thrown away: it warms the caches.
 const MEASUREMENTS: usize = 3;
 
@@ -67,6 +75,12 @@ impl Bench {
         self.calls(pytop, interpreter("3.13")?, &["resume"])?;
         self.calls(pytop, interpreter("3.14")?, &["resume"])?;
         self.calls(pytop, interpreter("3.15")?, &["marker", "resume"])?;
+        let series = scaling::measure(pytop, interpreter("3.9")?, self.rounds.min(SCALING_ROUNDS))?;
+        if let Some(path) = &self.plot {
+            let title = "Processor time that a counted call adds, in ns, by the number of";
+            fs::write(path, plot::svg(title, &series))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
         self.start(pytop, pythons)?;
         resources::measure(pytop, interpreter("3.9")?)
     }
