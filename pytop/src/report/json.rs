@@ -110,9 +110,9 @@ impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(|entry| Row {
             pid: super::pid(entry),
-            filename: entry.filename.as_ref().map(unicode),
-            line: entry.line,
-            function: entry.function.as_ref().map(unicode),
+            filename: entry.filename().map(unicode),
+            line: entry.line(),
+            function: entry.name().map(unicode),
             calls: entry.calls,
         }))
     }

@@ -46,6 +46,7 @@ pub use self::ending::Ending;
 use self::methods::Planner;
 pub use self::options::{Options, Target};
 use self::roster::Roster;
+use self::rows::Functions;
 use self::scope::Members;
 use self::wake::{Signals, Wake, every, next_event, ready};
 use crate::cpython::{self, Interpreter};
@@ -56,9 +57,6 @@ use crate::probe::launch::Event;
 use crate::probe::sideband::Sideband;
 use crate::probe::{Kernel, Program};
 use crate::updates::{Command, Update};
-
-/// Functions that can be counted in one interval, unless an option says otherwise.
-pub const TABLE_SIZE: u32 = 65_536;
 
 /// How often processes are looked for, besides what the kernel tells of them.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -96,6 +94,7 @@ pub struct Session {
     sideband: Option<Sideband>,
     attachments: Attachments,
     roster: Roster,
+    functions: Functions,
     members: Members,
     /// To be counted from the first bytecode of their first process.
     installed: Option<Installed>,
@@ -164,11 +163,11 @@ impl Session {
             Box::new(|file, path| cpython::examine(file, path).map_err(Into::into)),
         );
         finder.rely_on_events(sideband.is_ok());
-        let table_size = options.table_size;
+        let capacity = options.capacity;
         let mut planner = Planner::new(options.method);
         let (kernel, scanned) = thread::scope(|scope| {
             let kernel = thread::Builder::new()
-                .spawn_scoped(scope, move || Kernel::load(table_size))
+                .spawn_scoped(scope, move || Kernel::load(capacity))
                 .context("cannot start a thread");
             let scanned = matches!(options.target, Target::Machine).then(|| finder.scan());
             if let Some(Ok(scan)) = &scanned {
@@ -188,6 +187,7 @@ impl Session {
             sideband: sideband.ok(),
             attachments: Attachments::new(program, planner),
             roster: Roster::default(),
+            functions: Functions::default(),
             members: Members::new(&options.target)?,
             installed: None,
             running: None,
@@ -460,10 +460,12 @@ impl Session {
         let news = self.roster.note(&drained.incomplete);
         self.notices.extend(news);
         let members = &self.members;
-        let (rows, calls) = rows::rows(drained.frames, |pid| members.contains(pid));
-        let (processes, ended) =
-            self.roster
-                .close_interval(&calls, &drained.processes, &self.attachments);
+        let kernel = &self.kernel;
+        let names = |text| kernel.names(text).cloned().unwrap_or_default();
+        let contains = |pid| members.contains(pid);
+        let (rows, calls) = self.functions.rows(&drained.frames, contains, names);
+        let seen = |pid| kernel.seen(pid);
+        let (processes, ended) = self.roster.close_interval(&calls, seen, &self.attachments);
         for pid in &ended {
             self.attachments.release(*pid);
         }
