@@ -199,6 +199,7 @@ async fn main() -> anyhow::Result<()> {
                 interval,
                 processes: processes(&rows, &feed),
                 rows,
+                drain: Duration::from_millis(20),
                 uncounted: Uncounted {
                     table_full: if feed == "full" { 17 } else { 0 },
                     unreadable_name: u64::from(feed == "full" && tick.is_multiple_of(5)),

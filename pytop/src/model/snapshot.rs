@@ -12,6 +12,8 @@ pub struct Snapshot {
     pub time: SystemTime,
     /// The length of the interval, measured.
     pub interval: Duration,
+    /// How long it took to take the counts out of the kernel.
+    pub drain: Duration,
     /// Every function that was entered in the interval, none left out. In no order, but mostly in
     /// that of the snapshot before.
     pub rows: Vec<Row>,

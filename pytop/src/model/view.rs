@@ -316,6 +316,7 @@ pub(crate) mod tests {
         Snapshot {
             time: SystemTime::UNIX_EPOCH,
             interval: Duration::from_secs(1),
+            drain: Duration::from_millis(20),
             rows,
             uncounted: Uncounted::default(),
             processes: Vec::new(),

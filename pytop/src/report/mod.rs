@@ -157,6 +157,7 @@ mod tests {
         Snapshot {
             time: time(),
             interval: Duration::from_micros(1_000_300),
+            drain: Duration::from_millis(20),
             rows,
             uncounted: Uncounted::default(),
             processes: vec![counted, silent],

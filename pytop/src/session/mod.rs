@@ -451,10 +451,12 @@ impl Session {
         self.take_in_events();
         let gone = self.members.take_ended();
         self.roster.end_interval();
+        let begin = Instant::now();
         let drained = self
             .kernel
             .drain()
             .context("cannot read the counts from the kernel")?;
+        let drain = begin.elapsed();
         // The forks of all processes that have counts are among the events by now.
         self.take_in_events();
         let news = self.roster.note(&drained.incomplete);
@@ -476,6 +478,7 @@ impl Session {
         Ok(Snapshot {
             time: drained.time,
             interval,
+            drain,
             rows,
             uncounted: Uncounted {
                 table_full: drained.losses.table_full,

@@ -262,6 +262,7 @@ pub(super) fn snapshot(rows: Vec<Row>) -> Snapshot {
     Snapshot {
         time: SystemTime::UNIX_EPOCH,
         interval: Duration::from_secs(1),
+        drain: Duration::from_millis(20),
         rows,
         uncounted: Uncounted::default(),
         processes,
