@@ -36,6 +36,18 @@ impl Crowd {
         }
     }
 
+    /// A pytop that counts it, until it ends.
+    fn watch(&self, interval: &str) -> Pytop {
+        let pid = self.running.pid().to_string();
+        Pytop::start(["--pid", &pid, "--children", "-d", interval])
+    }
+
+    /// Ends its processes.
+    fn end(&mut self) {
+        self.running.go();
+        self.running.end_well();
+    }
+
     /// What its functions are called in one round.
     fn calls(&self) -> u64 {
         let of_one: u64 = (0..self.functions).map(calls_of).sum();
@@ -77,35 +89,38 @@ fn calls_of(number: usize) -> u64 {
 fn a_hundred_thousand_functions_of_five_hundred_processes_are_counted_exactly() {
     let _turn = whole_machine();
     let mut crowd = Crowd::start(500, 200);
-    // All of them new in one interval, and over several.
-    for interval in ["3600", "0.1"] {
-        let pytop = Pytop::start(["-d", interval]);
-        crowd.running.run();
-        let counted = pytop.interrupt();
-        assert_eq!(crowd.check(&counted, 1, false), crowd.calls(), "{interval}");
-        assert_eq!(counted.uncounted().table_full, 0, "{interval}");
-        let listed = &counted.snapshots[0].processes;
-        for pid in &crowd.pids {
-            assert!(listed.iter().any(|process| process.pid == *pid), "{pid}");
-        }
+    // All of them are new in one interval, which the end of the crowd ends.
+    let pytop = crowd.watch("3600");
+    crowd.running.run();
+    crowd.running.run();
+    crowd.end();
+    let counted = pytop.finish();
+    assert_eq!(counted.snapshots.len(), 1);
+    assert_eq!(crowd.check(&counted, 2, false), 2 * crowd.calls());
+    assert_eq!(counted.uncounted().table_full, 0);
+    let listed = &counted.snapshots[0].processes;
+    for pid in &crowd.pids {
+        assert!(listed.iter().any(|process| process.pid == *pid), "{pid}");
     }
-    crowd.running.go();
-    crowd.running.end_well();
 }
 
 #[test]
 fn tables_grow_and_what_had_no_room_is_counted() {
     let _turn = whole_machine();
     let mut crowd = Crowd::start(4, 40_000);
-    let mut pytop = Pytop::start(["-d", "1"]);
+    let mut pytop = crowd.watch("1");
     crowd.running.run();
-    // The interval of the last call, and two after which each table has its new size.
-    for _ in 0..3 {
-        pytop.snapshot();
+    let mut counted = 0;
+    while counted < crowd.calls() {
+        counted += pytop.snapshot().total_calls;
     }
+    // Two more, after which each table has its new size.
+    pytop.snapshot();
+    pytop.snapshot();
     let before = pytop.snapshots_so_far().len();
     crowd.running.run();
-    let mut counted = pytop.interrupt();
+    crowd.end();
+    let mut counted = pytop.finish();
     let later = counted.snapshots.split_off(before);
     let in_rows = crowd.check(&counted, 1, true);
     let full = counted.uncounted().table_full;
@@ -113,6 +128,4 @@ fn tables_grow_and_what_had_no_room_is_counted() {
     counted.snapshots = later;
     assert_eq!(crowd.check(&counted, 1, false), crowd.calls());
     assert_eq!(counted.uncounted().table_full, 0);
-    crowd.running.go();
-    crowd.running.end_well();
 }
