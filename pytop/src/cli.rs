@@ -108,8 +108,12 @@ pub struct Cli {
     #[arg(long, value_name = "METHOD", value_enum, default_value_t)]
     pub method: MethodChoice,
 
-    /// Entries of the kernel's table of counts.
-    #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Functions that can be counted in one interval [default: as many as needed]
+    ///
+    /// There is room for 131072 at first, and for more as soon as half of it is needed, up to
+    /// 1048576: each takes 240 bytes of the kernel's memory. Calls of functions without room are
+    /// counted as `table_full`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub table_size: Option<u32>,
 
     /// Run an empty program at each probe, to measure what the probe itself costs.
@@ -571,7 +575,7 @@ mod tests {
                 continue;
             };
             let shown = help.contains(&format!("--{option}"));
-            let hidden = ["table-size", "count-nothing"].contains(&option);
+            let hidden = option == "count-nothing";
             assert_eq!(shown, !hidden, "{option}");
         }
         assert!(help.contains("\nExamples:\n") && help.contains("\nExit status:\n"));

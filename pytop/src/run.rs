@@ -15,9 +15,10 @@ use crate::cli::{Cli, Format};
 use crate::model::text::visible;
 use crate::model::{Totals, View};
 use crate::os_error::without_numbers;
+use crate::probe::Capacity;
 use crate::probe::launch::{LaunchError, Output, exit_code};
 use crate::report::{Layout, Report, ReportError};
-use crate::session::{Ending, Options, Session, TABLE_SIZE, Target};
+use crate::session::{Ending, Options, Session, Target};
 use crate::tui::{self, Settings};
 use crate::updates::{Command, Scope, Update};
 
@@ -109,7 +110,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         interval: cli.interval,
         snapshots: cli.snapshots(),
         method: cli.method,
-        table_size: cli.table_size.unwrap_or(TABLE_SIZE),
+        capacity: cli.table_size.map_or(Capacity::AsNeeded, Capacity::Fixed),
         count_nothing: cli.count_nothing,
     };
     let (to_us, updates) = channel(WAITING_UPDATES);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::thread;
 
 use aya::maps::{Array, MapData, MapError};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
@@ -10,11 +11,12 @@ use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::QuickSite;
 use thiserror::Error;
 
-use super::counts::{Counts, Drained};
+use super::counts::{Capacity, Counts, Drained, Seen};
 use super::meter::{self, Meter};
 use super::program::{Program, ProgramError, Programs, Purpose};
 use super::quick::quick_site;
 use super::syscall::{self, UprobeEvent};
+use super::texts::Names;
 use super::uprobe::{AttachError, Place, Probe, Target, has_links, hint, place};
 use crate::os_error::{describe, is_refusal};
 
@@ -91,18 +93,18 @@ pub enum LoadError {
 }
 
 impl Kernel {
-    /// Loads programs and maps. Up to `table_size` functions can be counted in one interval.
-    pub fn load(table_size: u32) -> Result<Self, LoadError> {
-        Self::load_with(table_size, true)
+    /// Loads programs and maps.
+    pub fn load(capacity: Capacity) -> Result<Self, LoadError> {
+        Self::load_with(capacity, true)
     }
 
     /// [`Kernel::load`], but each probe becomes a perf event, as on kernels without `uprobe_multi`
     /// links.
-    pub fn load_without_links(table_size: u32) -> Result<Self, LoadError> {
-        Self::load_with(table_size, false)
+    pub fn load_without_links(capacity: Capacity) -> Result<Self, LoadError> {
+        Self::load_with(capacity, false)
     }
 
-    fn load_with(table_size: u32, links: bool) -> Result<Self, LoadError> {
+    fn load_with(capacity: Capacity, links: bool) -> Result<Self, LoadError> {
         let pmu_type = uprobe_pmu_type()?;
         require_uprobes(pmu_type)?;
         let seed = rand_seed();
@@ -113,23 +115,23 @@ impl Kernel {
                 .btf(None)
                 .verifier_log_level(level)
                 .override_global("SEED", &seed, true)
+                .map_max_entries("TEXTS", capacity.of_texts())
+                .map_max_entries("KNOWN", capacity.of_known())
                 .load(OBJECT)
         };
         let mut ebpf = load(VerifierLogLevel::DISABLE).map_err(|error| explain(&error))?;
         let mut programs = Programs::new(OBJECT, ebpf.maps(), Purpose::Event)?;
-        require_lossless_uprobes(&programs)?;
-        if links {
-            programs.set_purpose(Purpose::Multi);
-            if !programs.get(Program::FunctionEntry).is_ok_and(has_links) {
-                programs.set_purpose(Purpose::Event);
-            }
-        }
-        // The first program says whether this kernel takes any.
-        let first = programs.get(Program::FunctionEntry);
-        first.map_err(|error| explain_program(&error))?;
+        // The kernel works at the one, and waits at the other.
+        let (ready, counts) = thread::scope(|scope| {
+            let counts = scope.spawn(|| Counts::new(&mut ebpf, capacity));
+            let ready = prepare(&mut programs, links);
+            (ready, counts.join())
+        });
+        ready?;
+        let counts = counts.map_err(|_| failed("making the tables failed"))?;
+        let counts = counts.map_err(|error| explain_map(&error))?;
         let markers = Array::try_from(take_map(&mut ebpf, "MARKERS")?).map_err(failed)?;
         let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
-        let counts = Counts::new(&mut ebpf, table_size).map_err(|error| explain_map(&error))?;
         Ok(Self {
             _ebpf: ebpf,
             programs,
@@ -200,10 +202,39 @@ impl Kernel {
         self.counts.drain()
     }
 
+    /// File and function of a frame of the interval that has ended last, by [`Frame::text`].
+    ///
+    /// [`Frame::text`]: super::Frame::text
+    #[must_use]
+    pub fn names(&self, text: u64) -> Option<&Names> {
+        self.counts.names(text)
+    }
+
+    /// What the kernel knows of a process that entered a function.
+    #[must_use]
+    pub fn seen(&self, pid: u32) -> Option<Seen> {
+        self.counts.seen(pid)
+    }
+
     /// Forgets what the kernel knows of processes that have ended.
     pub fn forget_processes(&mut self, pids: impl IntoIterator<Item = u32>) {
         self.counts.forget_processes(pids);
     }
+}
+
+/// Finds out whether this kernel takes the programs, and by which kind of link.
+fn prepare(programs: &mut Programs, links: bool) -> Result<(), LoadError> {
+    require_lossless_uprobes(programs)?;
+    if links {
+        programs.set_purpose(Purpose::Multi);
+        if !programs.get(Program::FunctionEntry).is_ok_and(has_links) {
+            programs.set_purpose(Purpose::Event);
+        }
+    }
+    // The first program says whether this kernel takes any.
+    let first = programs.get(Program::FunctionEntry);
+    first.map_err(|error| explain_program(&error))?;
+    Ok(())
 }
 
 pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, LoadError> {

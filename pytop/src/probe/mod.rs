@@ -16,7 +16,7 @@ mod syscall;
 mod texts;
 mod uprobe;
 
-pub use counts::{Drained, Frame, Incomplete, Losses, Seen};
+pub use counts::{Capacity, Drained, Frame, Incomplete, Losses, Seen};
 pub use kernel::{Description, Kernel, LoadError, SiteId};
 pub use meter::Meter;
 pub use process_end::ProcessEnd;

@@ -187,15 +187,15 @@ struct Printed<'a> {
 impl<'a> Printed<'a> {
     fn of(entry: &'a Entry, with_total: bool) -> Self {
         let number = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
-        let text = |value: &'a Option<Text>| match value {
+        let text = |value: Option<&'a Text>| match value {
             Some(value) if !value.is_empty() => value.visible(),
             _ => "-".into(),
         };
         Self {
             pid: number(super::pid(entry)),
-            filename: text(&entry.filename),
-            line: number(entry.line),
-            function: text(&entry.function),
+            filename: text(entry.filename()),
+            line: number(entry.line()),
+            function: text(entry.name()),
             calls: entry.calls.to_string(),
             total: if with_total {
                 entry.total.to_string()

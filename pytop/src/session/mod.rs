@@ -48,6 +48,7 @@ pub use self::ending::Ending;
 use self::methods::Planner;
 pub use self::options::{Options, Target};
 use self::roster::Roster;
+use self::rows::Functions;
 use self::scope::Members;
 use self::wake::{Signals, Wake, every, next_event, ready};
 use crate::cpython::{self, Interpreter};
@@ -58,9 +59,6 @@ use crate::probe::launch::Event;
 use crate::probe::sideband::Sideband;
 use crate::probe::{Kernel, LoadError, Program};
 use crate::updates::{Command, Update};
-
-/// Functions that can be counted in one interval, unless an option says otherwise.
-pub const TABLE_SIZE: u32 = 65_536;
 
 /// How often processes are looked for, besides what the kernel tells of them.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -98,6 +96,7 @@ pub struct Session {
     sideband: Option<Sideband>,
     attachments: Attachments,
     roster: Roster,
+    functions: Functions,
     members: Members,
     cost: CostMeter,
     /// To be counted from the first bytecode of their first process.
@@ -167,12 +166,12 @@ impl Session {
             Box::new(|file, path| cpython::examine(file, path).map_err(Into::into)),
         );
         finder.rely_on_events(sideband.is_ok());
-        let table_size = options.table_size;
+        let capacity = options.capacity;
         let mut planner = Planner::new(options.method);
         let (kernel, scanned) = thread::scope(|scope| {
             let kernel = thread::Builder::new()
                 .spawn_scoped(scope, move || {
-                    let mut kernel = Kernel::load(table_size)?;
+                    let mut kernel = Kernel::load(capacity)?;
                     let meter = kernel.meter();
                     Ok::<_, LoadError>((kernel, meter))
                 })
@@ -195,6 +194,7 @@ impl Session {
             sideband: sideband.ok(),
             attachments: Attachments::new(program, planner),
             roster: Roster::default(),
+            functions: Functions::default(),
             members: Members::new(&options.target)?,
             cost: CostMeter::new(meter),
             installed: None,
@@ -465,19 +465,23 @@ impl Session {
         let gone = self.members.take_ended();
         self.roster.end_interval();
         self.cost.measure();
+        let begin = Instant::now();
         let drained = self
             .kernel
             .drain()
             .context("cannot read the counts from the kernel")?;
+        let drain = begin.elapsed();
         // The forks of all processes that have counts are among the events by now.
         self.take_in_events();
         let news = self.roster.note(&drained.incomplete);
         self.notices.extend(news);
         let members = &self.members;
-        let (rows, calls) = rows::rows(drained.frames, |pid| members.contains(pid));
-        let (mut processes, ended) =
-            self.roster
-                .close_interval(&calls, &drained.processes, &self.attachments);
+        let kernel = &self.kernel;
+        let names = |text| kernel.names(text).cloned().unwrap_or_default();
+        let contains = |pid| members.contains(pid);
+        let (rows, calls) = self.functions.rows(&drained.frames, contains, names);
+        let seen = |pid| kernel.seen(pid);
+        let (mut processes, ended) = self.roster.close_interval(&calls, seen, &self.attachments);
         for pid in &ended {
             self.attachments.release(*pid);
         }
@@ -493,6 +497,7 @@ impl Session {
         Ok(Snapshot {
             time: drained.time,
             interval,
+            drain,
             rows,
             uncounted: Uncounted {
                 table_full: drained.losses.table_full,

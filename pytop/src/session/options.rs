@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::cli::MethodChoice;
+use crate::probe::Capacity;
 use crate::probe::launch::Output;
 
 /// What to count, and for how long.
@@ -17,8 +18,8 @@ pub struct Options {
     pub snapshots: Option<u64>,
     /// How to count.
     pub method: MethodChoice,
-    /// Functions that can be counted in one interval.
-    pub table_size: u32,
+    /// How many functions can be counted in one interval.
+    pub capacity: Capacity,
     /// Run an empty program at each probe, for measuring.
     pub count_nothing: bool,
 }

@@ -123,12 +123,12 @@ impl Roster {
     /// The processes of the interval that has ended, with their calls. Those whose last calls these
     /// were are struck off; their pids are returned.
     ///
-    /// `seen` are the processes that the kernel saw calling; one that came and went between two
+    /// `seen` tells what the kernel saw of a process that called; one that came and went between two
     /// looks is known by that alone.
     pub(super) fn close_interval(
         &mut self,
         calls: &HashMap<u32, u64>,
-        seen: &[(u32, Seen)],
+        seen: impl Fn(u32) -> Option<Seen>,
         attachments: &Attachments,
     ) -> (Vec<ProcessStatus>, Vec<u32>) {
         let mut processes: Vec<ProcessStatus> = self
@@ -140,9 +140,11 @@ impl Roster {
             })
             .collect();
         let mut came_and_went = Vec::new();
-        for (pid, seen) in seen {
-            if !self.listed.contains_key(pid) && calls.contains_key(pid) {
-                processes.push(status_of(*pid, seen, attachments));
+        for pid in calls.keys() {
+            if !self.listed.contains_key(pid)
+                && let Some(seen) = seen(*pid)
+            {
+                processes.push(status_of(*pid, &seen, attachments));
                 came_and_went.push(*pid);
             }
         }
