@@ -28,8 +28,8 @@ pub fn notes(bytes: &[u8], is_64: bool, little: bool, alignment: u64) {
     } else {
         Endianness::Big
     };
-    let names = (marker::PROVIDER, marker::ENTRY);
-    notes::fuzz(bytes, is_64, endian, alignment, names);
+    notes::fuzz(bytes, is_64, endian, alignment, |_, _| true);
+    notes::fuzz(bytes, is_64, endian, alignment, marker::is_entry);
 }
 
 /// Reads the arguments of a marker for every architecture. Returns those that can be served.

@@ -1,5 +1,7 @@
 //! Loading pytop's programs and maps into the kernel.
 
+mod survey;
+
 use std::fs;
 use std::io;
 
@@ -8,6 +10,8 @@ use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use pytop_common::code::CodeSpec;
 use pytop_common::marker::MarkerSpec;
 use thiserror::Error;
+
+pub use survey::{Loaded, Survey};
 
 use super::counts::{Counts, Drained};
 use super::program::{Program, ProgramError, Programs, Purpose};
@@ -101,28 +105,13 @@ impl Kernel {
     fn load_with(table_size: u32, links: bool) -> Result<Self, LoadError> {
         let pmu_type = uprobe_pmu_type()?;
         require_uprobes(pmu_type)?;
-        let seed = rand_seed();
-        // Kernel types are of no use to programs that read none, and the log costs time; a failed
-        // load is repeated with the log on.
-        let load = |level| {
-            EbpfLoader::new()
-                .btf(None)
-                .verifier_log_level(level)
-                .override_global("SEED", &seed, true)
-                .load(OBJECT)
-        };
-        let mut ebpf = load(VerifierLogLevel::DISABLE).map_err(|error| explain(&error))?;
-        let mut programs = Programs::new(OBJECT, ebpf.maps(), Purpose::Event)?;
+        let (mut ebpf, mut programs) = load_object()?;
         require_lossless_uprobes(&programs)?;
         if links {
-            programs.set_purpose(Purpose::Multi);
-            if !programs.get(Program::FunctionEntry).is_ok_and(has_links) {
-                programs.set_purpose(Purpose::Event);
-            }
+            prefer_links(&mut programs);
         }
         // The first program says whether this kernel takes any.
-        let first = programs.get(Program::FunctionEntry);
-        first.map_err(|error| explain_program(&error))?;
+        require_program(&mut programs, Program::FunctionEntry)?;
         let markers = Array::try_from(take_map(&mut ebpf, "MARKERS")?).map_err(failed)?;
         let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
         let counts = Counts::new(&mut ebpf, table_size).map_err(|error| explain_map(&error))?;
@@ -183,6 +172,37 @@ impl Kernel {
     pub fn forget_processes(&mut self, pids: impl IntoIterator<Item = u32>) {
         self.counts.forget_processes(pids);
     }
+}
+
+/// Makes the maps of the object, and takes its programs, none of which is loaded yet.
+fn load_object() -> Result<(Ebpf, Programs), LoadError> {
+    let seed = rand_seed();
+    // Kernel types are of no use to programs that read none, and the log costs time: whatever is
+    // refused is a map.
+    let ebpf = EbpfLoader::new()
+        .btf(None)
+        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .override_global("SEED", &seed, true)
+        .load(OBJECT)
+        .map_err(|error| explain(&error))?;
+    let programs = Programs::new(OBJECT, ebpf.maps(), Purpose::Event)?;
+    Ok((ebpf, programs))
+}
+
+/// Has programs loaded for `uprobe_multi` links where the kernel has these, and says whether it has.
+fn prefer_links(programs: &mut Programs) -> bool {
+    programs.set_purpose(Purpose::Multi);
+    let has_links = programs.get(Program::FunctionEntry).is_ok_and(has_links);
+    if !has_links {
+        programs.set_purpose(Purpose::Event);
+    }
+    has_links
+}
+
+/// Fails when the kernel does not take a program.
+fn require_program(programs: &mut Programs, program: Program) -> Result<(), LoadError> {
+    let loaded = programs.get(program).map(drop);
+    loaded.map_err(|error| explain_program(&error))
 }
 
 pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, LoadError> {

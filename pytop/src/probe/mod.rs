@@ -15,7 +15,7 @@ mod texts;
 mod uprobe;
 
 pub use counts::{Drained, Frame, Incomplete, Losses, Seen};
-pub use kernel::{Description, Kernel, LoadError, SiteId};
+pub use kernel::{Description, Kernel, LoadError, Loaded, SiteId, Survey};
 pub use process_end::ProcessEnd;
 pub use program::Program;
 pub use texts::Names;

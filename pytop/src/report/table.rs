@@ -335,7 +335,7 @@ fn take(room: &mut usize, character: char) -> bool {
 }
 
 /// Terminal cells of a text: 2 for each East Asian wide character, 0 for a combining mark.
-fn cells(text: &str) -> usize {
+pub(super) fn cells(text: &str) -> usize {
     if text.is_ascii() {
         text.len()
     } else {

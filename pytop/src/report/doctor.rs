@@ -1,0 +1,150 @@
+//! What `pytop doctor` prints.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::columns::{self, Column};
+use super::json::{SCHEMA, unicode, write_line};
+use crate::cli::AnswerFormat;
+use crate::doctor::{Diagnosis, Finding, KnownInterpreter, Status};
+use crate::model::Method;
+
+/// Prints whether counting works, and why not.
+///
+/// # Errors
+/// It could not be written.
+pub fn write(
+    output: &mut impl Write,
+    format: AnswerFormat,
+    diagnosis: &Diagnosis,
+) -> io::Result<()> {
+    match format {
+        AnswerFormat::Table => table(output, diagnosis),
+        AnswerFormat::Json => write_line(
+            output,
+            &Object {
+                schema: SCHEMA,
+                works: diagnosis.works(),
+                findings: diagnosis.findings.iter().map(FindingObject::from).collect(),
+                interpreters: diagnosis
+                    .interpreters
+                    .iter()
+                    .map(Interpreter::from)
+                    .collect(),
+            },
+        ),
+    }
+}
+
+fn table(output: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
+    let findings = &diagnosis.findings;
+    let with = |status| {
+        findings
+            .iter()
+            .filter(move |finding| finding.status == status)
+    };
+    if diagnosis.works() {
+        match with(Status::Limited).count() {
+            0 => writeln!(output, "pytop can count here")?,
+            limits => writeln!(output, "pytop can count here, with limits ({limits})")?,
+        }
+    } else {
+        let missing: Vec<_> = with(Status::No).map(|finding| finding.name).collect();
+        writeln!(
+            output,
+            "pytop cannot count here, for want of {}",
+            missing.join(", ")
+        )?;
+    }
+    writeln!(output)?;
+    let widest = findings.iter().map(|finding| finding.name.len()).max();
+    let width = widest.unwrap_or(0);
+    for Finding {
+        name,
+        status,
+        detail,
+        remedy,
+    } in findings
+    {
+        writeln!(output, "  {:7}  {name:width$}  {detail}", status.name())?;
+        if let Some(remedy) = remedy {
+            writeln!(output, "  {:7}  {:width$}  -> {remedy}", "", "")?;
+        }
+    }
+    writeln!(output)?;
+    if diagnosis.interpreters.is_empty() {
+        return writeln!(output, "  no CPython interpreter runs or is installed here");
+    }
+    let rows: Vec<_> = diagnosis.interpreters.iter().map(row).collect();
+    let columns = [
+        Column::left("INTERPRETER"),
+        Column::left("PYTHON"),
+        Column::right("PROCESSES"),
+        Column::left("COUNTED BY"),
+    ];
+    columns::write(output, "  ", columns, &rows)
+}
+
+fn row(interpreter: &KnownInterpreter) -> [String; 4] {
+    let version = interpreter.version();
+    [
+        interpreter.path.to_string(),
+        version.map_or_else(|| "?".to_owned(), |version| version.to_string()),
+        interpreter.processes.to_string(),
+        match &interpreter.verdict.chosen {
+            Ok(method) => method.name().to_owned(),
+            Err(reason) => format!("- ({reason})"),
+        },
+    ]
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    schema: u32,
+    works: bool,
+    findings: Vec<FindingObject<'a>>,
+    interpreters: Vec<Interpreter<'a>>,
+}
+
+#[derive(Serialize)]
+struct FindingObject<'a> {
+    name: &'a str,
+    status: &'static str,
+    detail: &'a str,
+    remedy: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Interpreter<'a> {
+    path: Cow<'a, str>,
+    python: Option<String>,
+    processes: usize,
+    method: Option<&'static str>,
+    reason: Option<&'a str>,
+}
+
+impl<'a> From<&'a Finding> for FindingObject<'a> {
+    fn from(finding: &'a Finding) -> Self {
+        Self {
+            name: finding.name,
+            status: finding.status.name(),
+            detail: &finding.detail,
+            remedy: finding.remedy.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a KnownInterpreter> for Interpreter<'a> {
+    fn from(interpreter: &'a KnownInterpreter) -> Self {
+        let chosen = &interpreter.verdict.chosen;
+        Self {
+            path: unicode(&interpreter.path),
+            python: interpreter.version().map(|version| version.to_string()),
+            processes: interpreter.processes,
+            method: chosen.as_ref().ok().copied().map(Method::name),
+            reason: chosen.as_ref().err().map(|reason| &**reason),
+        }
+    }
+}
