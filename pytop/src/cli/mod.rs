@@ -51,10 +51,12 @@ pub struct Cli {
 
 /// What pytop does besides being a top.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "the help of each is the comment of its options, which one here would replace"
+)]
 pub enum Task {
-    /// Show what can be probed in interpreters and other files
     Probes(Probes),
-    /// Tell whether pytop can count here, and what is missing
     Doctor(Doctor),
 }
 
