@@ -42,7 +42,7 @@ pub struct Probes {
 const AFTER_HELP: &str = "\
 Examples:
   pytop probes /usr/bin/python3        one interpreter
-  pytop probes /lib/x86_64-linux-gnu/libc.so.6
+  pytop probes /usr/lib/x86_64-linux-gnu/libstdc++.so.6
                                        a library that has markers, but no interpreter
   pytop probes -p 812                  what process 812 runs
   pytop probes --format json | jq -c '.files[] | [.path, .method, .reason]'
