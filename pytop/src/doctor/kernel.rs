@@ -59,12 +59,11 @@ pub(super) fn all(survey: &Survey) -> Vec<Finding> {
             "this user may make the tables of counts",
         ),
     ];
-    match &survey.loaded {
-        Some(loaded) => findings.extend(programs(loaded)),
-        None => {
-            let names = ["lossless uprobes", "programs", "uprobe links"];
-            findings.extend(names.map(|name| untried(name, "it takes eBPF to try")));
-        }
+    if let Some(loaded) = &survey.loaded {
+        findings.extend(programs(loaded));
+    } else {
+        let names = ["lossless uprobes", "programs", "uprobe links"];
+        findings.extend(names.map(|name| untried(name, "it takes eBPF to try")));
     }
     findings.push(process_events(Sideband::open().map(drop)));
     findings

@@ -223,7 +223,8 @@ mod tests {
                 "confidentiality",
                 Status::Yes,
             ),
-            ("\u{1b}[2J", true, "unknown", Status::Yes),
+            ("", true, "unknown", Status::Yes),
+            ("none [\u{1b}] integrity", true, "\\x1b", Status::Yes),
         ] {
             let finding = lockdown(Ok(setting), works);
             assert_eq!((finding.status, &*finding.detail), (status, detail));

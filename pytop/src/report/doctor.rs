@@ -40,18 +40,18 @@ pub fn write(
 
 fn table(output: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
     let findings = &diagnosis.findings;
-    let with = |status| {
+    let having = |status| {
         findings
             .iter()
             .filter(move |finding| finding.status == status)
     };
     if diagnosis.works() {
-        match with(Status::Limited).count() {
+        match having(Status::Limited).count() {
             0 => writeln!(output, "pytop can count here")?,
             limits => writeln!(output, "pytop can count here, with limits ({limits})")?,
         }
     } else {
-        let missing: Vec<_> = with(Status::No).map(|finding| finding.name).collect();
+        let missing: Vec<_> = having(Status::No).map(|finding| finding.name).collect();
         writeln!(
             output,
             "pytop cannot count here, for want of {}",

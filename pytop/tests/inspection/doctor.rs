@@ -106,30 +106,18 @@ fn with_some_capabilities_counting_works_with_limits() {
 #[test]
 fn a_run_agrees_wherever_something_is_missing() {
     type Answer = fn(Command) -> Outcome;
-    fn in_pid_namespace(command: Command) -> Outcome {
-        let mut around = Command::new("unshare");
-        around
-            .args(["--pid", "--fork", "--mount-proc"])
+    /// Has other words start the command.
+    fn by(words: &[&str], command: &Command) -> Outcome {
+        let mut started = Command::new(words[0]);
+        started
+            .args(&words[1..])
             .arg(command.get_program())
             .args(command.get_args());
-        Outcome::of(around)
-    }
-    fn in_user_namespace(command: Command) -> Outcome {
-        let mut around = Command::new("unshare");
-        around
-            .args(["--user", "--map-root-user"])
-            .arg(command.get_program())
-            .args(command.get_args());
-        Outcome::of(around)
+        Outcome::of(started)
     }
     fn after(preparation: &str, command: &Command) -> Outcome {
-        let mut around = Command::new("unshare");
-        around
-            .args(["--mount", "sh", "-c"])
-            .arg(format!("{preparation} && exec \"$0\" \"$@\""))
-            .arg(command.get_program())
-            .args(command.get_args());
-        Outcome::of(around)
+        let script = format!("{preparation} && exec \"$0\" \"$@\"");
+        by(&["unshare", "--mount", "sh", "-c", &script], command)
     }
     let without_bpf: Answer = |command| seccomp::without(libc::SYS_bpf, libc::ENOSYS, command);
     let refused_bpf: Answer = |command| seccomp::without(libc::SYS_bpf, libc::EPERM, command);
@@ -148,10 +136,14 @@ fn a_run_agrees_wherever_something_is_missing() {
             seccomp::without_sleepable_uprobes,
             &["lossless uprobes"],
         ),
-        ("the pid namespace", in_pid_namespace, &["pid namespace"]),
+        (
+            "the pid namespace",
+            |command| by(&["unshare", "--pid", "--fork", "--mount-proc"], &command),
+            &["pid namespace"],
+        ),
         (
             "the user namespace",
-            in_user_namespace,
+            |command| by(&["unshare", "--user", "--map-root-user"], &command),
             &["user namespace", "uprobes", "eBPF"],
         ),
         (
