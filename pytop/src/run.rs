@@ -252,14 +252,7 @@ fn print(
     mut updates: Receiver<Update>,
     commands: Sender<Command>,
 ) -> Result<()> {
-    // Asked of the kernel alone: some libraries would run tput(1) where there is no terminal, and
-    // what a root's search path has under that name is anybody's guess.
-    let width = rustix::termios::tcgetwinsize(io::stdout())
-        .ok()
-        .map(|size| size.ws_col);
-    let columns = std::env::var("COLUMNS").ok();
-    let layout = Layout::detect(columns.as_deref(), width);
-    let mut report = Report::new(format, view, layout, io::stdout().lock());
+    let mut report = Report::new(format, view, layout(), io::stdout().lock());
     let mut totals = Totals::default();
     while let Some(update) = updates.blocking_recv() {
         match update {
@@ -286,6 +279,17 @@ fn print(
     // The session ends when nobody can ask anything of it any more.
     drop(commands);
     Ok(())
+}
+
+/// How wide a table may be on standard output.
+fn layout() -> Layout {
+    // Asked of the kernel alone: some libraries would run tput(1) where there is no terminal, and
+    // what a root's search path has under that name is anybody's guess.
+    let width = rustix::termios::tcgetwinsize(io::stdout())
+        .ok()
+        .map(|size| size.ws_col);
+    let columns = std::env::var("COLUMNS").ok();
+    Layout::detect(columns.as_deref(), width)
 }
 
 fn join<T>(thread: JoinHandle<T>) -> Result<T> {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::columns::{self, Column};
 use super::json::{SCHEMA, unicode, write_line};
+use super::table::{Layout, cells};
 use crate::cli::AnswerFormat;
 use crate::doctor::{Diagnosis, Finding, KnownInterpreter, Status};
 use crate::model::Method;
@@ -18,10 +19,11 @@ use crate::model::Method;
 pub fn write(
     output: &mut impl Write,
     format: AnswerFormat,
+    layout: Layout,
     diagnosis: &Diagnosis,
 ) -> io::Result<()> {
     match format {
-        AnswerFormat::Table => table(output, diagnosis),
+        AnswerFormat::Table => table(output, layout, diagnosis),
         AnswerFormat::Json => write_line(
             output,
             &Object {
@@ -38,7 +40,7 @@ pub fn write(
     }
 }
 
-fn table(output: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
+fn table(output: &mut impl Write, layout: Layout, diagnosis: &Diagnosis) -> io::Result<()> {
     let findings = &diagnosis.findings;
     let having = |status| {
         findings
@@ -68,9 +70,15 @@ fn table(output: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
         remedy,
     } in findings
     {
-        writeln!(output, "  {:7}  {name:width$}  {detail}", status.name())?;
-        if let Some(remedy) = remedy {
-            writeln!(output, "  {:7}  {:width$}  -> {remedy}", "", "")?;
+        let mut first = format!("  {:7}  {name:width$}  ", status.name());
+        let indentation = " ".repeat(first.len());
+        let room = layout.room_after(indentation.len());
+        let remedy = remedy.as_ref().map(|remedy| format!("-> {remedy}"));
+        for text in [detail].into_iter().chain(&remedy) {
+            for line in wrapped(text, room) {
+                writeln!(output, "{first}{line}")?;
+                first.clone_from(&indentation);
+            }
         }
     }
     writeln!(output)?;
@@ -85,6 +93,21 @@ fn table(output: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
         Column::left("COUNTED BY"),
     ];
     columns::write(output, "  ", columns, &rows)
+}
+
+/// Lines of no more than `room` cells, unless a word is longer; all in one where it is not known.
+fn wrapped(text: &str, room: Option<usize>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if room.is_none_or(|room| cells(line) + 1 + cells(word) <= room) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn row(interpreter: &KnownInterpreter) -> [String; 4] {
@@ -145,6 +168,66 @@ impl<'a> From<&'a KnownInterpreter> for Interpreter<'a> {
             processes: interpreter.processes,
             method: chosen.as_ref().ok().copied().map(Method::name),
             reason: chosen.as_ref().err().map(|reason| &**reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn diagnosis(status: Status) -> Diagnosis {
+        Diagnosis {
+            findings: vec![Finding {
+                name: "uprobes",
+                status,
+                detail: "the kernel refused a uprobe (Permission denied)".to_owned(),
+                remedy: Some("run pytop as root (sudo pytop)".to_owned()),
+            }],
+            interpreters: Vec::new(),
+        }
+    }
+
+    fn printed(layout: Layout, status: Status) -> String {
+        let mut output = Vec::new();
+        let format = AnswerFormat::Table;
+        write(&mut output, format, layout, &diagnosis(status)).unwrap();
+        String::from_utf8(output).unwrap()
+    }
+
+    #[test]
+    fn lines_are_as_wide_as_the_terminal() {
+        assert_eq!(
+            printed(Layout::detect(None, None), Status::No),
+            "\
+pytop cannot count here, for want of uprobes
+
+  no       uprobes  the kernel refused a uprobe (Permission denied)
+                    -> run pytop as root (sudo pytop)
+
+  no CPython interpreter runs or is installed here
+"
+        );
+        assert_eq!(
+            printed(Layout::detect(Some("50"), None), Status::Limited),
+            "\
+pytop can count here, with limits (1)
+
+  limited  uprobes  the kernel refused a uprobe
+                    (Permission denied)
+                    -> run pytop as root (sudo
+                    pytop)
+
+  no CPython interpreter runs or is installed here
+"
+        );
+    }
+
+    #[test]
+    fn no_terminal_is_too_narrow() {
+        for columns in ["1", "20", "21"] {
+            let printed = printed(Layout::detect(Some(columns), None), Status::Yes);
+            assert!(printed.starts_with("pytop can count here\n"), "{printed}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::say;
+use super::{layout, say};
 use crate::cli::{Doctor, Probes};
 use crate::doctor::Diagnosis;
 use crate::inspect::Inspector;
@@ -35,7 +35,7 @@ pub(super) fn probes(options: &Probes) -> Result<ExitCode> {
 /// `pytop doctor`.
 pub(super) fn doctor(options: &Doctor) -> Result<ExitCode> {
     let diagnosis = Diagnosis::make()?;
-    print(|output| write_diagnosis(output, options.format, &diagnosis))?;
+    print(|output| write_diagnosis(output, options.format, layout(), &diagnosis))?;
     Ok(if diagnosis.works() {
         ExitCode::SUCCESS
     } else {
