@@ -4,11 +4,14 @@
 //! their files, [`probe`] attaches and drains the kernel's counts, [`model`] turns them into rows,
 //! [`report`] and [`tui`] draw those. Nothing imports what stands after it in this list, but for
 //! [`session`], which drives the first four, and [`cli`], which only names options. [`updates`] is
-//! what the session and the screen say to each other.
+//! what the session and the screen say to each other. [`inspect`] and [`doctor`] answer the
+//! subcommands of these names, with the session's own means.
 
 pub mod cli;
 pub mod cpython;
 pub mod discover;
+pub mod doctor;
+pub mod inspect;
 pub mod model;
 mod os_error;
 pub mod probe;

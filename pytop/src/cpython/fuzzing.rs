@@ -6,7 +6,7 @@ use pytop_common::marker::Argument;
 
 use super::arguments::{self, Surroundings};
 use super::block::{Block, stepping};
-use super::{Architecture, Version, jumps, marker, notes};
+use super::{Architecture, Listing, Version, jumps, marker, notes};
 
 /// Follows instructions at an address, and looks for branches among them.
 pub fn instructions(code: &[u8], address: u64) {
@@ -21,6 +21,16 @@ pub fn instructions(code: &[u8], address: u64) {
     jumps::fuzz(code, address);
 }
 
+/// Lists the markers of a file, and looks up where it could be loaded.
+#[must_use]
+pub fn listing(image: &[u8]) -> Option<Listing> {
+    let listing = super::listing::list(&image, image.len() as u64).ok()??;
+    for offset in [0, 1, 0x1000, u64::MAX] {
+        let _ = listing.load_bias(0x7f00_0000_0000, offset);
+    }
+    Some(listing)
+}
+
 /// Reads a section of notes.
 pub fn notes(bytes: &[u8], is_64: bool, little: bool, alignment: u64) {
     let endian = if little {
@@ -28,8 +38,8 @@ pub fn notes(bytes: &[u8], is_64: bool, little: bool, alignment: u64) {
     } else {
         Endianness::Big
     };
-    let names = (marker::PROVIDER, marker::ENTRY);
-    notes::fuzz(bytes, is_64, endian, alignment, names);
+    notes::fuzz(bytes, is_64, endian, alignment, |_, _| true);
+    notes::fuzz(bytes, is_64, endian, alignment, marker::is_entry);
 }
 
 /// Reads the arguments of a marker for every architecture. Returns those that can be served.

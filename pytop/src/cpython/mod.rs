@@ -26,6 +26,7 @@
 //! eval        the method `eval` of 3.6 to 3.10: the frame evaluation function
 //! resume      the method `resume` of 3.11 and later: the handlers of the RESUME bytecodes
 //! code        what the last two have in common
+//! listing     every marker of a file, whoever provides it
 //! ```
 //!
 //! The marker is found with every examination ([`examine`]). The other two read the whole text of
@@ -43,6 +44,7 @@ mod eval;
 pub mod fuzzing;
 mod jumps;
 mod layout;
+mod listing;
 mod marker;
 mod notes;
 mod reason;
@@ -67,6 +69,7 @@ pub use code::{
 pub use layout::{
     BytecodeLayout, CodeLayout, CurrentFrame, Layout, Repeats, TextLayout, ThreadLayout,
 };
+pub use listing::{ListedMarker, Listing, list_markers};
 pub use reason::{ExamineError, NotCountable};
 pub use resume::{Family, Handler, Operand, Resume};
 pub use specification::CodeProbe;
@@ -88,6 +91,32 @@ pub struct Interpreter {
     pub architecture: Architecture,
     /// Every site of the `function__entry` marker, at least one, or why they cannot be counted.
     pub entry: Result<Vec<Site>, NotCountable>,
+}
+
+impl Interpreter {
+    /// What its `function__entry` marker does.
+    #[must_use]
+    pub fn entry_marker(&self) -> EntryMarker {
+        match &self.entry {
+            Ok(_) => EntryMarker::Live,
+            Err(NotCountable::DeadMarker { .. }) => EntryMarker::Dead,
+            Err(NotCountable::NoMarker { .. }) => EntryMarker::None,
+            Err(_) => EntryMarker::Unusable,
+        }
+    }
+}
+
+/// What the `function__entry` marker of an interpreter does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryMarker {
+    /// It fires at every entry of a frame.
+    Live,
+    /// It is in the file, but fires under a tracing function only.
+    Dead,
+    /// It is not in the file.
+    None,
+    /// Whether it fires is not known, or it cannot be probed.
+    Unusable,
 }
 
 /// A copy of the `function__entry` marker, and all that the kernel has to know to count it.
@@ -166,7 +195,7 @@ fn examine_for(
     };
     let dynamic = Dynamic::read(&elf)?;
     let exported = exported_landmarks(&elf, &dynamic)?;
-    let notes = notes::read(&elf, marker::PROVIDER, marker::ENTRY);
+    let notes = notes::read(&elf, marker::is_entry);
     let landmarks = if let Some(landmarks) = exported {
         landmarks
     } else if !notes.found.is_empty() || has_runtime_section(&elf) {

@@ -1,5 +1,7 @@
 //! Loading pytop's programs and maps into the kernel.
 
+mod survey;
+
 use std::fs;
 use std::io;
 use std::thread;
@@ -10,6 +12,8 @@ use pytop_common::code::CodeSpec;
 use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::QuickSite;
 use thiserror::Error;
+
+pub use survey::{Loaded, Survey};
 
 use super::counts::{Capacity, Counts, Drained, Seen};
 use super::meter::{self, Meter};
@@ -107,20 +111,7 @@ impl Kernel {
     fn load_with(capacity: Capacity, links: bool) -> Result<Self, LoadError> {
         let pmu_type = uprobe_pmu_type()?;
         require_uprobes(pmu_type)?;
-        let seed = rand_seed();
-        // Kernel types are of no use to programs that read none, and the log costs time; a failed
-        // load is repeated with the log on.
-        let load = |level| {
-            EbpfLoader::new()
-                .btf(None)
-                .verifier_log_level(level)
-                .override_global("SEED", &seed, true)
-                .map_max_entries("TEXTS", capacity.of_texts())
-                .map_max_entries("KNOWN", capacity.of_known())
-                .load(OBJECT)
-        };
-        let mut ebpf = load(VerifierLogLevel::DISABLE).map_err(|error| explain(&error))?;
-        let mut programs = Programs::new(OBJECT, ebpf.maps(), Purpose::Event)?;
+        let (mut ebpf, mut programs) = load_object(capacity)?;
         // The kernel works at the one, and waits at the other.
         let (ready, counts) = thread::scope(|scope| {
             let counts = scope.spawn(|| Counts::new(&mut ebpf, capacity));
@@ -226,15 +217,43 @@ impl Kernel {
 fn prepare(programs: &mut Programs, links: bool) -> Result<(), LoadError> {
     require_lossless_uprobes(programs)?;
     if links {
-        programs.set_purpose(Purpose::Multi);
-        if !programs.get(Program::FunctionEntry).is_ok_and(has_links) {
-            programs.set_purpose(Purpose::Event);
-        }
+        prefer_links(programs);
     }
     // The first program says whether this kernel takes any.
-    let first = programs.get(Program::FunctionEntry);
-    first.map_err(|error| explain_program(&error))?;
-    Ok(())
+    require_program(programs, Program::FunctionEntry)
+}
+
+/// Makes the maps of the object, and takes its programs, none of which is loaded yet.
+fn load_object(capacity: Capacity) -> Result<(Ebpf, Programs), LoadError> {
+    let seed = rand_seed();
+    // Kernel types are of no use to programs that read none, and the log costs time: whatever is
+    // refused is a map.
+    let ebpf = EbpfLoader::new()
+        .btf(None)
+        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .override_global("SEED", &seed, true)
+        .map_max_entries("TEXTS", capacity.of_texts())
+        .map_max_entries("KNOWN", capacity.of_known())
+        .load(OBJECT)
+        .map_err(|error| explain(&error))?;
+    let programs = Programs::new(OBJECT, ebpf.maps(), Purpose::Event)?;
+    Ok((ebpf, programs))
+}
+
+/// Has programs loaded for `uprobe_multi` links where the kernel has these, and says whether it has.
+fn prefer_links(programs: &mut Programs) -> bool {
+    programs.set_purpose(Purpose::Multi);
+    let has_links = programs.get(Program::FunctionEntry).is_ok_and(has_links);
+    if !has_links {
+        programs.set_purpose(Purpose::Event);
+    }
+    has_links
+}
+
+/// Fails when the kernel does not take a program.
+fn require_program(programs: &mut Programs, program: Program) -> Result<(), LoadError> {
+    let loaded = programs.get(program).map(drop);
+    loaded.map_err(|error| explain_program(&error))
 }
 
 pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, LoadError> {

@@ -17,7 +17,7 @@ mod texts;
 mod uprobe;
 
 pub use counts::{Capacity, Drained, Frame, Incomplete, Losses, Seen};
-pub use kernel::{Description, Kernel, LoadError, SiteId};
+pub use kernel::{Description, Kernel, LoadError, Loaded, SiteId, Survey};
 pub use meter::Meter;
 pub use process_end::ProcessEnd;
 pub use program::Program;

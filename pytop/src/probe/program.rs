@@ -38,6 +38,14 @@ pub enum Program {
 }
 
 impl Program {
+    /// Those that count, or see to it that counts are complete.
+    pub const COUNTING: [Self; 4] = [
+        Self::FunctionEntry,
+        Self::Evaluation,
+        Self::Resume,
+        Self::Compiled,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::FunctionEntry => "function_entry",
@@ -224,6 +232,11 @@ impl Programs {
     /// Loads the program that only kernels with lossless uprobes take, and drops it.
     pub(super) fn try_sleepable(&self) -> Result<(), ProgramError> {
         self.load(SLEEPABLE, true).map(drop)
+    }
+
+    /// Whether the kernel knows the types that the object describes itself with.
+    pub(super) fn has_types(&self) -> bool {
+        self.types.is_some()
     }
 
     /// What the programs are loaded for.

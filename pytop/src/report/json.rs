@@ -24,7 +24,7 @@ use crate::model::text::is_hidden;
 use crate::model::{Entry, Method, ProcessStatus, Snapshot, Text};
 
 /// The version of the meaning of the fields. Added fields do not change it.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 1;
 
 pub(super) fn write(
     output: &mut impl Write,
@@ -47,6 +47,11 @@ pub(super) fn write(
         processes: snapshot.processes.iter().map(Process::from).collect(),
         rows: Rows(entries),
     };
+    write_line(output, &object)
+}
+
+/// One object on a line of its own, safe to show.
+pub(super) fn write_line(output: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
     object.serialize(&mut serde_json::Serializer::with_formatter(
         &mut *output,
         Visible,
@@ -145,7 +150,7 @@ struct Row<'a> {
 }
 
 /// The text itself where it is UTF-8; otherwise with `\xNN` for each byte that is not.
-fn unicode(text: &Text) -> Cow<'_, str> {
+pub(super) fn unicode(text: &Text) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     if let Ok(text) = str::from_utf8(bytes) {
         return Cow::Borrowed(text);

@@ -11,12 +11,17 @@
 //! process       its    the executable's  -        -           of all functions
 //! ```
 
+mod columns;
 mod csv;
+mod doctor;
 mod json;
+mod probes;
 mod table;
 
 use std::io::{self, BufWriter, Write};
 
+pub use doctor::write as write_diagnosis;
+pub use probes::write as write_probes;
 pub use table::Layout;
 
 use crate::cli::Format;

@@ -23,7 +23,7 @@ pub struct Layout {
 impl Layout {
     /// Without a limit, columns are this wide at most. Longer text is not cut.
     const COLUMN_MAX: usize = 100;
-    /// With a limit, the filename and the function have this together, whatever the limit.
+    /// With a limit, text has this much, whatever the limit: filename and function together.
     const TEXT_MIN: usize = 20;
     /// What stands for a part that was cut.
     const CUT: &str = "...";
@@ -49,6 +49,12 @@ impl Layout {
         Self {
             width: cells.filter(|cells| *cells > 0),
         }
+    }
+
+    /// The cells for text that is behind others, [`Layout::TEXT_MIN`] at least; `None` for no limit.
+    pub(super) fn room_after(self, others: usize) -> Option<usize> {
+        let width = self.width?;
+        Some(width.saturating_sub(others).max(Self::TEXT_MIN))
     }
 }
 
@@ -341,7 +347,7 @@ fn take(room: &mut usize, character: char) -> bool {
 }
 
 /// Terminal cells of a text: 2 for each East Asian wide character, 0 for a combining mark.
-fn cells(text: &str) -> usize {
+pub(super) fn cells(text: &str) -> usize {
     if text.is_ascii() {
         text.len()
     } else {

@@ -8,8 +8,7 @@ use std::process::{Child, ChildStdout, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::seccomp;
-use super::support::{Form, Lines, Outcome, Python, Pytop, Snapshot, interpreter};
+use super::support::{Form, Lines, Outcome, Python, Pytop, Snapshot, interpreter, seccomp};
 
 fn run(words: &[&str]) -> Outcome {
     Outcome::of_pytop(["--format", "csv", "--"].iter().chain(words))

@@ -4,6 +4,7 @@ mod blocks;
 mod code;
 mod damage;
 mod identity;
+mod listing;
 mod markers;
 mod program;
 mod seeds;

@@ -1,21 +1,14 @@
-//! The command line: options, their defaults and limits, and what is said of wrong ones.
+//! The options of the top, which is what pytop does unless a subcommand is named.
 
 use std::ffi::OsString;
-use std::io::Write as _;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::PossibleValue;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, ValueEnum};
+use clap::{Args, ValueEnum};
 
-use crate::model::text::visible;
+use super::pid::pid;
 use crate::model::{Filter, GroupBy, Method, SortKey, View};
 
-/// Exit status of wrong usage, as of most commands.
-const WRONG_USAGE: u8 = 2;
-/// The kernel gives no process a number above this (include/linux/threads.h, `PID_MAX_LIMIT`).
-const PID_MAX: u32 = 4 * 1024 * 1024;
 /// Rows that are printed unless the user says otherwise.
 const TOP: usize = 20;
 /// Seconds.
@@ -23,29 +16,14 @@ const SHORTEST_INTERVAL: f64 = 0.1;
 /// Seconds.
 const LONGEST_INTERVAL: f64 = 3600.0;
 
-/// A live top for Python function calls
+// A comment that documents would be taken for the help of the whole command.
+#[expect(missing_docs, reason = "see above; these are the options of the top")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an option of its own"
 )]
-#[derive(Debug, Parser)]
-#[command(
-    name = "pytop",
-    version,
-    max_term_width = 100,
-    args_override_self = true,
-    override_usage = "pytop [OPTIONS]\n       pytop [OPTIONS] -- COMMAND [ARG]...",
-    long_about = "A live top for Python function calls.\n\n\
-        Shows which Python functions are entered most, across every CPython process of the \
-        machine. Calls are counted in the kernel, each of them: pytop does not sample. Processes \
-        are neither changed nor restarted; one that cannot be counted exactly is listed with the \
-        reason.\n\n\
-        On a terminal pytop draws a screen; press ? there for its keys. Otherwise, and with \
-        --once, --batch, or a --format other than table, it prints one snapshot after another.",
-    after_help = "See 'pytop --help' for examples and exit status.",
-    after_long_help = AFTER_HELP
-)]
-pub struct Cli {
+#[derive(Debug, Args)]
+pub struct Top {
     /// Count only these processes
     ///
     /// May be given more than once, and with several ids at once. pytop ends when the last of them
@@ -125,26 +103,6 @@ pub struct Cli {
     pub command: Vec<OsString>,
 }
 
-const AFTER_HELP: &str = "\
-Examples:
-  pytop                           the whole machine, on a screen
-  pytop -p 812 --children         one process and its workers
-  pytop -- python3 app.py         a program, from its first bytecode
-  pytop -b -n 5 -d 0.5 -p 812     five snapshots as text, twice a second
-  pytop --once -t 0 -s total      every function that was called within one second
-  pytop -f '^/srv/'               only code below /srv
-  pytop -g process                which processes call most
-  pytop --format json | jq -c '.rows[]'
-
-Exit status:
-  0  done
-  1  it could not do what was asked
-  2  wrong usage
-  With a command: the status of the command, or 128 and the signal that ended it; 127 when there
-  is no such command, 126 when it cannot be run.
-
-pytop needs root, or the capabilities CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.";
-
 /// How snapshots are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -188,7 +146,28 @@ impl ValueEnum for MethodChoice {
     }
 }
 
-impl Cli {
+impl Top {
+    /// Checks what options mean together, and puts them in order. `arguments` are those of the
+    /// whole command line.
+    pub(super) fn check(&mut self, arguments: &[OsString]) -> Result<(), &'static str> {
+        let has_command = !self.command.is_empty();
+        if !self.pids.is_empty() && has_command {
+            return Err("'--pid' cannot be used with a command: the command is what is counted");
+        }
+        if self.children && self.pids.is_empty() && !has_command {
+            return Err(
+                "'--children' needs '--pid' or a command; without them every process is counted \
+                 anyway",
+            );
+        }
+        if !has_command && arguments.iter().skip(1).any(|argument| argument == "--") {
+            return Err("there is no command after '--'");
+        }
+        self.pids.sort_unstable();
+        self.pids.dedup();
+        Ok(())
+    }
+
     /// Whether to draw a screen.
     #[must_use]
     pub fn is_interactive(&self, stdout_is_terminal: bool) -> bool {
@@ -224,106 +203,6 @@ impl Cli {
     }
 }
 
-/// Why there is nothing to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stop {
-    /// Help or version was asked for.
-    Shown(String),
-    /// The options are wrong.
-    Usage(String),
-}
-
-impl Stop {
-    /// Prints it where it belongs, and returns the exit status.
-    #[must_use]
-    pub fn report(&self) -> ExitCode {
-        // A closed output is no reason to fail here: nothing else was to be done.
-        match self {
-            Self::Shown(text) => {
-                let _ = std::io::stdout().write_all(text.as_bytes());
-                ExitCode::SUCCESS
-            }
-            Self::Usage(message) => {
-                let _ = writeln!(std::io::stderr(), "pytop: {message}\ntry 'pytop --help'");
-                WRONG_USAGE.into()
-            }
-        }
-    }
-}
-
-/// Reads the arguments, the first of which is the program's name.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
-    let arguments: Vec<_> = arguments.into_iter().collect();
-    let mut cli = Cli::try_parse_from(&arguments).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            Stop::Shown(error.render().to_string())
-        }
-        _ => Stop::Usage(explain(&error)),
-    })?;
-    let wrong = if !cli.pids.is_empty() && !cli.command.is_empty() {
-        "'--pid' cannot be used with a command: the command is what is counted"
-    } else if cli.children && cli.pids.is_empty() && cli.command.is_empty() {
-        "'--children' needs '--pid' or a command; without them every process is counted anyway"
-    } else if cli.command.is_empty() && arguments.iter().skip(1).any(|argument| argument == "--") {
-        "there is no command after '--'"
-    } else {
-        cli.pids.sort_unstable();
-        cli.pids.dedup();
-        return Ok(cli);
-    };
-    Err(Stop::Usage(wrong.to_owned()))
-}
-
-/// What is wrong, in one line, and another with what to do where clap knows.
-fn explain(error: &clap::Error) -> String {
-    let rendered = error.render().to_string();
-    let text = rendered.strip_prefix("error: ").unwrap_or(&rendered);
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
-        .filter(|line| !line.is_empty() && !line.starts_with("tip:"));
-    let mut message = String::new();
-    for line in lines {
-        if !message.is_empty() {
-            message.push(' ');
-        }
-        message.push_str(&visible(line.as_bytes()));
-    }
-    if error.kind() == ErrorKind::UnknownArgument
-        && let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
-        && !argument.starts_with('-')
-    {
-        message.push_str("; a command to start comes after '--'");
-    }
-    if let Some(meant) = suggestion(error) {
-        message.push_str("\n  ");
-        message.push_str(&meant);
-    }
-    message
-}
-
-/// What was probably meant.
-fn suggestion(error: &clap::Error) -> Option<String> {
-    let suggested = [ContextKind::SuggestedArg, ContextKind::SuggestedValue]
-        .into_iter()
-        .find_map(|kind| error.get(kind))?;
-    match suggested {
-        ContextValue::String(one) => Some(format!("did you mean '{one}'?")),
-        ContextValue::Strings(several) => {
-            Some(format!("did you mean '{}'?", several.join("' or '")))
-        }
-        _ => None,
-    }
-}
-
-fn pid(text: &str) -> Result<u32, String> {
-    text.parse()
-        .ok()
-        .filter(|pid| (1..=PID_MAX).contains(pid))
-        .ok_or_else(|| format!("must be a process id, from 1 to {PID_MAX}"))
-}
-
 fn count(text: &str) -> Result<u64, &'static str> {
     text.parse()
         .ok()
@@ -352,18 +231,12 @@ fn filter(text: &str) -> Result<Filter, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::ffi::OsStringExt as _;
-
     use super::*;
+    use crate::cli::{Stop, parse};
 
-    fn read(line: &str) -> Result<Cli, Stop> {
+    fn read(line: &str) -> Result<Top, Stop> {
         let words = line.split(' ').filter(|word| !word.is_empty());
-        parse(["pytop"].into_iter().chain(words).map(OsString::from))
-    }
-
-    #[test]
-    fn the_definition_is_consistent() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
+        parse(["pytop"].into_iter().chain(words).map(OsString::from)).map(|cli| cli.top)
     }
 
     #[test]
@@ -394,7 +267,7 @@ mod tests {
 
     #[test]
     fn options_are_read() {
-        type Check = fn(&Cli) -> bool;
+        type Check = fn(&Top) -> bool;
         let table: &[(&str, Check)] = &[
             ("-p 812", |cli| cli.pids == [812]),
             ("--pid 3 --pid=1,2 -p3 -p 4194304", |cli| {
@@ -465,124 +338,6 @@ mod tests {
             let cli = read(line).unwrap_or_else(|stop| panic!("{line}: {stop:?}"));
             assert!(holds(&cli), "{line}: {cli:?}");
         }
-    }
-
-    #[test]
-    fn wrong_usage_is_explained() {
-        let pid = "for '--pid <PID[,PID]...>': must be a process id, from 1 to 4194304";
-        let count = "for '--count <N>': must be a whole number from 1";
-        let interval = "for '--interval <SECONDS>': must be from 0.1 to 3600";
-        let top = "for '--top <N>': must be a whole number, or 0 for all";
-        let needs = "'--children' needs '--pid' or a command; \
-            without them every process is counted anyway";
-        let with = "'--pid' cannot be used with a command: the command is what is counted";
-        for (line, message) in [
-            ("-p 0", format!("invalid value '0' {pid}")),
-            ("-p 4194305", format!("invalid value '4194305' {pid}")),
-            ("-p -1", format!("invalid value '-1' {pid}")),
-            ("-p x", format!("invalid value 'x' {pid}")),
-            ("-p 1,,2", format!("invalid value '' {pid}")),
-            (
-                "-p 99999999999999999999",
-                format!("invalid value '99999999999999999999' {pid}"),
-            ),
-            ("-n 0", format!("invalid value '0' {count}")),
-            ("-n -3", format!("invalid value '-3' {count}")),
-            ("-n 1.5", format!("invalid value '1.5' {count}")),
-            ("-d 0", format!("invalid value '0' {interval}")),
-            ("-d 0.0999", format!("invalid value '0.0999' {interval}")),
-            ("-d 3600.1", format!("invalid value '3600.1' {interval}")),
-            ("-d -1", format!("invalid value '-1' {interval}")),
-            ("-d nan", format!("invalid value 'nan' {interval}")),
-            ("-d inf", format!("invalid value 'inf' {interval}")),
-            ("-d 1e999", format!("invalid value '1e999' {interval}")),
-            ("--delay 1s", format!("invalid value '1s' {interval}")),
-            ("-t -1", format!("invalid value '-1' {top}")),
-            ("-t many", format!("invalid value 'many' {top}")),
-            (
-                "-f (",
-                "invalid value '(' for '--filter <REGEX>': not a regular expression: \
-                 unclosed group"
-                    .to_owned(),
-            ),
-            (
-                "-s cals",
-                "invalid value 'cals' for '--sort <KEY>' [possible values: calls, total, pid, \
-                 filename, line, function]\n  did you mean 'calls'?"
-                    .to_owned(),
-            ),
-            (
-                "-g 2",
-                "invalid value '2' for '--group-by <KEY>' [possible values: function, file, \
-                 process]"
-                    .to_owned(),
-            ),
-            (
-                "--format xml",
-                "invalid value 'xml' for '--format <FORMAT>' [possible values: table, json, csv]"
-                    .to_owned(),
-            ),
-            (
-                "--method best",
-                "invalid value 'best' for '--method <METHOD>' [possible values: auto, marker, \
-                 eval, resume]"
-                    .to_owned(),
-            ),
-            (
-                "--once -n 2",
-                "the argument '--once' cannot be used with '--count <N>'".to_owned(),
-            ),
-            ("--children", needs.to_owned()),
-            ("-p 1 -- true", with.to_owned()),
-            ("--", "there is no command after '--'".to_owned()),
-            (
-                "true",
-                "unexpected argument 'true' found; a command to start comes after '--'".to_owned(),
-            ),
-            (
-                "--intervall 1",
-                "unexpected argument '--intervall' found\n  did you mean '--interval'?".to_owned(),
-            ),
-            ("-x", "unexpected argument '-x' found".to_owned()),
-            (
-                "-n",
-                "a value is required for '--count <N>' but none was supplied".to_owned(),
-            ),
-            (
-                "-d \u{202e}1",
-                format!("invalid value '\\u{{202e}}1' {interval}"),
-            ),
-        ] {
-            assert_eq!(read(line).unwrap_err(), Stop::Usage(message), "{line}");
-        }
-        let hostile = ["pytop".into(), OsString::from_vec(b"-s\xff".to_vec())];
-        let Stop::Usage(message) = parse(hostile).unwrap_err() else {
-            panic!("no usage error")
-        };
-        assert!(message.starts_with("invalid value '\u{fffd}' for '--sort <KEY>'"));
-    }
-
-    #[test]
-    fn help_and_version_are_no_errors() {
-        let version = format!("pytop {}\n", env!("CARGO_PKG_VERSION"));
-        assert_eq!(read("--version").unwrap_err(), Stop::Shown(version.clone()));
-        assert_eq!(read("-V").unwrap_err(), Stop::Shown(version));
-        let Stop::Shown(help) = read("--help").unwrap_err() else {
-            panic!("no help")
-        };
-        for command in <Cli as clap::CommandFactory>::command().get_arguments() {
-            let Some(option) = command.get_long() else {
-                continue;
-            };
-            let shown = help.contains(&format!("--{option}"));
-            let hidden = option == "count-nothing";
-            assert_eq!(shown, !hidden, "{option}");
-        }
-        assert!(help.contains("\nExamples:\n") && help.contains("\nExit status:\n"));
-        let Stop::Shown(short) = read("-h").unwrap_err() else {
-            panic!("no help")
-        };
-        assert!(short.lines().count() < 50, "{short}");
     }
 
     #[test]
