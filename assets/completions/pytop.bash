@@ -41,7 +41,7 @@ _pytop() {
 
     case "${cmd}" in
         pytop)
-            opts="-p -b -n -d -t -s -r -g -f -h -V --pid --children --once --batch --count --delay --interval --top --sort --reverse --group-by --filter --format --method --help --version probes doctor help"
+            opts="-p -b -n -d -t -s -r -g -f -h -V --pid --children --once --batch --count --delay --interval --top --sort --reverse --group-by --filter --format --method --table-size --help --version probes doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -113,6 +113,10 @@ _pytop() {
                     ;;
                 --method)
                     COMPREPLY=($(compgen -W "auto marker eval resume" -- "${cur}"))
+                    return 0
+                    ;;
+                --table-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)

@@ -22,28 +22,28 @@ mod quick;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
-use pytop_common::count::{Loss, Problem};
+use pytop_common::count::{Loss, METER_SITE, Problem};
 use pytop_common::quick::Continuation;
 
 /// Counts an entry of a frame at a `function__entry` marker.
 #[uprobe]
 fn function_entry(context: ProbeContext) -> u32 {
     let pid = pid();
-    finish(pid, marker::count(&context, pid))
+    finish(&context, pid, marker::count(&context, pid))
 }
 
 /// Counts an entry of a frame at the frame evaluation function, CPython 3.6 to 3.10.
 #[uprobe]
 fn evaluation(context: ProbeContext) -> u32 {
     let pid = pid();
-    finish(pid, code::count_evaluation(&context, pid))
+    finish(&context, pid, code::count_evaluation(&context, pid))
 }
 
 /// Counts an entry of a frame at the handler of a RESUME bytecode, CPython 3.11 and later.
 #[uprobe]
 fn resume(context: ProbeContext) -> u32 {
     let pid = pid();
-    finish(pid, code::count_resume(&context, pid))
+    finish(&context, pid, code::count_resume(&context, pid))
 }
 
 /// [`function_entry`], made for one form of the marker's arguments.
@@ -97,8 +97,10 @@ fn pid() -> u32 {
 
 /// Counts a hit that could not be put into a row under its reason.
 #[inline(always)]
-fn finish(pid: u32, result: Result<(), Loss>) -> u32 {
-    if let Err(loss) = result {
+fn finish(context: &ProbeContext, pid: u32, result: Result<(), Loss>) -> u32 {
+    if let Err(loss) = result
+        && argument::site(context) != METER_SITE
+    {
         maps::add_loss(loss);
         if loss as u32 == Loss::Implausible as u32 {
             maps::add_problem(pid, Problem::Implausible);

@@ -8,8 +8,8 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use pytop_common::code::CodeSpec;
 use pytop_common::count::{
-    FrameCount, FrameKey, FrameText, KnownFrame, Loss, Problem, ProblemKey, ProcessName, SLOTS,
-    Slot,
+    FrameCount, FrameKey, FrameText, KnownFrame, Loss, Problem, ProblemKey, ProcessName, SITES,
+    SLOTS, Slot,
 };
 use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::Continuation;
@@ -40,11 +40,11 @@ pub static CONTINUATIONS: ProgramArray<{ Continuation::COUNT as usize }> = Progr
 
 /// The arguments of the marker at each probe of one, by attach cookie.
 #[btf_map]
-pub static MARKERS: Array<MarkerSpec, 4096> = Array::new();
+pub static MARKERS: Array<MarkerSpec, SITES> = Array::new();
 
 /// What is where at each probe without a marker, by attach cookie.
 #[btf_map]
-pub static CODES: Array<CodeSpec, 4096> = Array::new();
+pub static CODES: Array<CodeSpec, SITES> = Array::new();
 
 /// Functions seen in this interval or an earlier one. An entry that the kernel drops for want of
 /// room costs no more than reading the names again.

@@ -18,7 +18,9 @@ use aya::sys::SyscallError;
 use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
-use pytop_common::count::{FrameCount, FrameKey, Loss, Problem, ProblemKey, ProcessName, Slot};
+use pytop_common::count::{
+    FrameCount, FrameKey, Loss, METER_SITE, Problem, ProblemKey, ProcessName, Slot,
+};
 
 use super::kernel::{SiteId, take_map};
 use super::slots::{ENTRIES, SlotMemory};
@@ -152,8 +154,6 @@ pub(super) struct Counts {
     frames: usize,
     texts: Texts,
     processes: HashMap<MapData, u32, ProcessName>,
-    /// The site whose hits are no calls.
-    left_out: Option<u32>,
     losses: Array<MapData, u64>,
     losses_before: [u64; Loss::COUNT as usize],
     problems: HashMap<MapData, ProblemKey, u64>,
@@ -203,16 +203,10 @@ impl Counts {
             frames: 0,
             texts,
             processes,
-            left_out: None,
             losses,
             losses_before: [0; Loss::COUNT as usize],
             problems,
         })
-    }
-
-    /// Leaves out what is hit at a site of pytop's own.
-    pub(super) fn leave_out(&mut self, site: SiteId) {
-        self.left_out = Some(site.0.into());
     }
 
     pub(super) fn drain(&mut self) -> Result<Drained, MapError> {
@@ -234,7 +228,6 @@ impl Counts {
         let texts = &mut self.texts;
         texts.begin_interval();
         let memory = &mut full.memory;
-        let left_out = self.left_out;
         let mut entries = 0;
         syscall::take_all(
             full.table.fd().as_fd(),
@@ -244,7 +237,7 @@ impl Counts {
                 for (key, count) in keys.iter().zip(counts) {
                     let calls =
                         count.calls + count.slot.checked_sub(1).map_or(0, |n| memory.take(n));
-                    if left_out == Some(count.site) {
+                    if count.site == METER_SITE {
                         continue;
                     }
                     if count.names.text == 0 {

@@ -2,6 +2,7 @@
 
 mod survey;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::thread;
@@ -9,6 +10,7 @@ use std::thread;
 use aya::maps::{Array, MapData, MapError};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use pytop_common::code::CodeSpec;
+use pytop_common::count::METER_SITE;
 use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::QuickSite;
 use thiserror::Error;
@@ -54,7 +56,8 @@ pub struct Kernel {
     markers: Array<MapData, MarkerSpec>,
     codes: Array<MapData, CodeSpec>,
     /// What makes a quick program for each site that can have one.
-    quick: Vec<Option<QuickSite>>,
+    quick: HashMap<SiteId, QuickSite>,
+    next_site: u16,
     counts: Counts,
 }
 
@@ -129,25 +132,34 @@ impl Kernel {
             pmu_type,
             markers,
             codes,
-            quick: Vec::new(),
+            quick: HashMap::new(),
+            next_site: 0,
             counts,
         })
     }
 
     /// Makes known to the kernel side what it has to know of a probe.
     pub fn describe(&mut self, description: &Description) -> Result<SiteId, LoadError> {
-        let site = u16::try_from(self.quick.len()).unwrap_or(u16::MAX);
-        let index = u32::from(site);
-        let described = match description {
-            Description::Marker(spec) => self.markers.set(index, spec, 0),
-            Description::Code(spec) => self.codes.set(index, spec, 0),
-            Description::Nothing => Ok(()),
-        };
-        described.map_err(|error| LoadError::Failed {
-            reason: format!("no room for the description of one more probe: {error}"),
-        })?;
-        self.quick.push(quick_site(description));
-        Ok(SiteId(site))
+        let site = SiteId(self.next_site);
+        if u32::from(site.0) >= METER_SITE {
+            return Err(failed("no room for the description of one more probe"));
+        }
+        self.describe_at(site, description)?;
+        self.next_site += 1;
+        Ok(site)
+    }
+
+    fn describe_at(&mut self, site: SiteId, description: &Description) -> Result<(), LoadError> {
+        let index = u32::from(site.0);
+        match description {
+            Description::Marker(spec) => self.markers.set(index, spec, 0).map_err(failed)?,
+            Description::Code(spec) => self.codes.set(index, spec, 0).map_err(failed)?,
+            Description::Nothing => {}
+        }
+        if let Some(quick) = quick_site(description) {
+            self.quick.insert(site, quick);
+        }
+        Ok(())
     }
 
     /// Places probes in a file, which run `program`: all of them, or none.
@@ -158,10 +170,7 @@ impl Kernel {
         places: &[Place],
     ) -> Result<Vec<Probe>, AttachError> {
         let purpose = self.programs.purpose();
-        let quick = |place: &Place| {
-            let site = self.quick.get(usize::from(place.site.0));
-            site.copied().flatten()
-        };
+        let quick = |place: &Place| self.quick.get(&place.site).copied();
         let mut places: Vec<_> = places.iter().map(|place| (quick(place), *place)).collect();
         places.sort_by_key(|(quick, _)| *quick);
         let mut probes = Vec::new();
@@ -180,8 +189,8 @@ impl Kernel {
 
     /// What the cost of a hit can be measured with. `None` where pytop's own file cannot be probed.
     pub fn meter(&mut self) -> Option<Meter> {
-        let site = self.describe(&meter::description()).ok()?;
-        self.counts.leave_out(site);
+        let site = SiteId(u16::try_from(METER_SITE).ok()?);
+        self.describe_at(site, &meter::description()).ok()?;
         Meter::place(self, site)
     }
 

@@ -7,7 +7,7 @@ use clap_complete::{Shell, generate};
 use super::{assets, definition, options, subcommands};
 
 /// Options that nobody is to be told of.
-const HIDDEN: [&str; 2] = ["--table-size", "--count-nothing"];
+const HIDDEN: [&str; 1] = ["--count-nothing"];
 
 /// The names of the files in the assets, and what is in them.
 pub(super) fn all() -> [(&'static str, String); 3] {

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::support::{Form, Outcome, Public, Python, Pytop, interpreter, seccomp};
-use super::{answer, assert_harmless, list, parse};
+use super::{answer, assert_harmless, list, parse, whole_machine};
 
 /// The finding of this name.
 fn finding<'v>(answer: &'v Value, name: &str) -> &'v Value {
@@ -105,6 +105,7 @@ fn with_some_capabilities_counting_works_with_limits() {
 /// Counting works, says the doctor, wherever a run counts, and nowhere else.
 #[test]
 fn a_run_agrees_wherever_something_is_missing() {
+    let _turn = whole_machine();
     type Answer = fn(Command) -> Outcome;
     /// Has other words start the command.
     fn by(words: &[&str], command: &Command) -> Outcome {

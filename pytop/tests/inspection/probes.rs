@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::support::{
     Form, Marked, Marker, Outcome, Public, Python, Pytop, Snapshot, at_hand, install, interpreter,
 };
-use super::{answer, assert_harmless, list, parse};
+use super::{answer, assert_harmless, list, parse, whole_machine};
 
 /// The file with this path.
 fn file<'v>(answer: &'v Value, path: &Path) -> &'v Value {
@@ -102,6 +102,7 @@ fn the_verdict_is_that_of_a_run() {
 
 #[test]
 fn semaphores_are_raised_while_they_are_used() {
+    let _turn = whole_machine();
     for version in ["3.9", "3.15"] {
         let python = Python::new(interpreter(version), Form::Chroot, "loop.py").argument(&1);
         let running = python.start();
