@@ -105,7 +105,6 @@ fn with_some_capabilities_counting_works_with_limits() {
 /// Counting works, says the doctor, wherever a run counts, and nowhere else.
 #[test]
 fn a_run_agrees_wherever_something_is_missing() {
-    let _turn = whole_machine();
     type Answer = fn(Command) -> Outcome;
     /// Has other words start the command.
     fn by(words: &[&str], command: &Command) -> Outcome {
@@ -116,6 +115,7 @@ fn a_run_agrees_wherever_something_is_missing() {
             .args(command.get_args());
         Outcome::of(started)
     }
+    let _turn = whole_machine();
     fn after(preparation: &str, command: &Command) -> Outcome {
         let script = format!("{preparation} && exec \"$0\" \"$@\"");
         by(&["unshare", "--mount", "sh", "-c", &script], command)
