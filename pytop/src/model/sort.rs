@@ -114,13 +114,15 @@ fn line(place: &impl Place) -> u32 {
     place.line().unwrap_or(u32::MAX)
 }
 
-/// The first of a number of items, in one pass: `most` of them, or all.
+/// The first of a number of items, in one pass: `most` of them, or all, of which the first `ordered`
+/// are in order, or all.
 ///
 /// Few of a hundred thousand are among the first twenty, so that most items are compared once, with
 /// the last of those that might be.
 pub(super) fn first<T>(
     items: impl Iterator<Item = T>,
     most: Option<usize>,
+    ordered: Option<usize>,
     mut compare: impl FnMut(&T, &T) -> Ordering,
 ) -> Vec<T> {
     /// Below it, looking for the last of them would be most of the work.
@@ -154,7 +156,13 @@ pub(super) fn first<T>(
             }
         }
     }
-    first.sort_unstable_by(compare);
+    match ordered {
+        Some(ordered) if ordered < first.len() => {
+            let (ordered, ..) = first.select_nth_unstable_by(ordered, &mut compare);
+            ordered.sort_unstable_by(compare);
+        }
+        _ => first.sort_unstable_by(compare),
+    }
     first
 }
 
@@ -183,7 +191,10 @@ mod tests {
                     sorted.sort_by(compare);
                     for most in [None, Some(0), Some(1), Some(20), Some(199), Some(9000)] {
                         let expected = &sorted[..most.unwrap_or(number).min(number)];
-                        assert_eq!(first(items.iter().copied(), most, compare), expected);
+                        assert_eq!(first(items.iter().copied(), most, None, compare), expected);
+                        let part = first(items.iter().copied(), most, Some(7), compare);
+                        assert_eq!(part.len(), expected.len());
+                        assert!(part.iter().take(7).eq(expected.iter().take(7)));
                     }
                 }
             }

@@ -24,7 +24,7 @@ pub(crate) struct Known {
 /// those go that were not called for the longest time.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// In the order in which they came. Snapshots keep to it too, see [`Finder`].
+    /// In the order in which they came. Snapshots keep to it too, see [`Position`].
     functions: Vec<Known>,
     /// The numbers of the functions.
     numbers: HashMap<Arc<Function>, usize>,
@@ -53,9 +53,9 @@ impl Totals {
         self.tick += 1;
         let seconds = snapshot.interval.as_secs_f32();
         self.history.begin(self.functions.len());
-        let mut finder = Finder::default();
+        let mut position = Position::default();
         for row in &snapshot.rows {
-            let found = finder.find(&self.functions, &self.numbers, &row.function);
+            let found = position.find(&self.functions, &self.numbers, &row.function);
             let number = found.unwrap_or_else(|| self.add(&row.function));
             if let Some(known) = self.functions.get_mut(number) {
                 known.total = known.total.saturating_add(row.calls);
@@ -200,6 +200,13 @@ impl Totals {
         histories
     }
 
+    pub(super) fn finder(&self) -> Finder<'_> {
+        Finder {
+            totals: self,
+            position: Position::default(),
+        }
+    }
+
     pub(crate) fn known(&self) -> impl Iterator<Item = &Known> {
         self.functions.iter()
     }
@@ -252,17 +259,32 @@ impl Totals {
     }
 }
 
-/// Finds the functions of rows one after the other.
+/// What is remembered of the functions of rows, one after the other.
+pub(super) struct Finder<'a> {
+    totals: &'a Totals,
+    position: Position,
+}
+
+impl<'a> Finder<'a> {
+    pub(super) fn find(&mut self, function: &Arc<Function>) -> Option<&'a Known> {
+        let Totals {
+            functions, numbers, ..
+        } = self.totals;
+        functions.get(self.position.find(functions, numbers, function)?)
+    }
+}
+
+/// Where the function of the next row is to be expected.
 ///
 /// Rows mostly come in the order in which their functions came first. So the next one is nearly
 /// always that behind the last, or a few further on, and is known by its address: neither it nor
 /// the table of numbers has to be fetched from memory, of which each costs more than all else.
 #[derive(Default)]
-struct Finder {
+struct Position {
     next: usize,
 }
 
-impl Finder {
+impl Position {
     /// Functions that are looked at before the table is asked.
     const NEAR: usize = 8;
 

@@ -49,23 +49,25 @@ impl View {
     /// The rows to show. `totals` must have recorded the snapshot.
     #[must_use]
     pub fn entries(&self, snapshot: &Snapshot, totals: &Totals) -> Vec<Entry> {
-        self.entries_with(snapshot, totals, None)
+        self.entries_with(snapshot, totals, None, None)
     }
 
     /// The rows to show, and `kept` if it is remembered, even when it had no call. It must be a
-    /// key of the view's grouping; the filter applies to it too.
+    /// key of the view's grouping; the filter applies to it too. With `ordered`, only so many of the
+    /// rows are in order, the first of all; the others follow in none.
     #[must_use]
     pub fn entries_with(
         &self,
         snapshot: &Snapshot,
         totals: &Totals,
         kept: Option<&EntryKey>,
+        ordered: Option<usize>,
     ) -> Vec<Entry> {
         let mut entries = match self.group_by {
-            GroupBy::Function => self.functions(snapshot, totals, kept),
+            GroupBy::Function => self.functions(snapshot, totals, kept, ordered),
             GroupBy::File | GroupBy::Process => {
                 let groups = self.groups(snapshot, totals, kept);
-                first(groups, self.top, |left: &Entry, right: &Entry| {
+                first(groups, self.top, ordered, |left: &Entry, right: &Entry| {
                     self.sort.compare(self.reverse, left, right)
                 })
             }
@@ -94,13 +96,13 @@ impl View {
         snapshot: &Snapshot,
         totals: &Totals,
         kept: Option<&EntryKey>,
+        ordered: Option<usize>,
     ) -> Vec<Entry> {
-        // Totals are looked up for those that are shown, unless they decide which these are.
-        let by_total = self.sort == SortKey::Total;
+        let mut finder = totals.finder();
         let called = snapshot.rows.iter().map(|row| Candidate {
             function: &row.function,
             calls: row.calls,
-            total: if by_total { totals.of(row) } else { 0 },
+            total: finder.find(&row.function).map_or(0, |known| known.total),
         });
         let kept = match kept {
             Some(EntryKey::Function(function)) if !self.idle => totals.get(function),
@@ -120,18 +122,13 @@ impl View {
                 .as_ref()
                 .is_none_or(|filter| filter.matches(candidate.function, &mut subject))
         });
-        let first = first(matching, self.top, |left, right| {
+        let first = first(matching, self.top, ordered, |left, right| {
             self.sort.compare(self.reverse, left, right)
         });
-        let entry = |candidate: Candidate<'_>| {
-            let total = totals.get(candidate.function);
-            Entry::function(
-                candidate.function,
-                candidate.calls,
-                total.map_or(0, |known| known.total),
-            )
-        };
-        first.into_iter().map(entry).collect()
+        let entries = first.into_iter();
+        entries
+            .map(|it| Entry::function(it.function, it.calls, it.total))
+            .collect()
     }
 
     fn groups(
@@ -328,7 +325,7 @@ pub(crate) mod tests {
         for snapshot in snapshots {
             totals.record(snapshot);
         }
-        let entries = view.entries_with(snapshots.last().unwrap(), &totals, kept);
+        let entries = view.entries_with(snapshots.last().unwrap(), &totals, kept, None);
         entries
             .iter()
             .map(|entry| {

@@ -115,11 +115,11 @@ fn a_run_agrees_wherever_something_is_missing() {
             .args(command.get_args());
         Outcome::of(started)
     }
-    let _turn = whole_machine();
     fn after(preparation: &str, command: &Command) -> Outcome {
         let script = format!("{preparation} && exec \"$0\" \"$@\"");
         by(&["unshare", "--mount", "sh", "-c", &script], command)
     }
+    let _turn = whole_machine();
     let without_bpf: Answer = |command| seccomp::without(libc::SYS_bpf, libc::ENOSYS, command);
     let refused_bpf: Answer = |command| seccomp::without(libc::SYS_bpf, libc::EPERM, command);
     let without_perf: Answer =
