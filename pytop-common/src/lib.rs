@@ -9,3 +9,4 @@
 pub mod code;
 pub mod count;
 pub mod marker;
+pub mod trace;

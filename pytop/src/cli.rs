@@ -1,5 +1,7 @@
 //! The command line: options, their defaults and limits, and what is said of wrong ones.
 
+mod trace;
+
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -11,6 +13,8 @@ use clap::{Parser, ValueEnum};
 
 use crate::model::text::visible;
 use crate::model::{Filter, GroupBy, Method, SortKey, View};
+
+pub use trace::{TraceArgs, TraceFormat, Weight};
 
 /// Exit status of wrong usage, as of most commands.
 const WRONG_USAGE: u8 = 2;
@@ -247,7 +251,51 @@ impl Stop {
     }
 }
 
+/// What pytop is to do.
+#[derive(Debug)]
+pub enum Task {
+    /// Count calls.
+    Top(Box<Cli>),
+    /// Show them one by one.
+    Trace(Box<TraceArgs>),
+}
+
+/// The command line of `pytop trace`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pytop trace",
+    version,
+    max_term_width = 100,
+    args_override_self = true,
+    override_usage = "pytop trace [OPTIONS]\n       pytop trace [OPTIONS] -- COMMAND [ARG]..."
+)]
+struct TraceCommand {
+    #[command(flatten)]
+    arguments: TraceArgs,
+}
+
 /// Reads the arguments, the first of which is the program's name.
+pub fn task(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, Stop> {
+    let mut arguments: Vec<_> = arguments.into_iter().collect();
+    if arguments.get(1).is_none_or(|word| word != "trace") {
+        return parse(arguments).map(|cli| Task::Top(Box::new(cli)));
+    }
+    arguments.remove(1);
+    let has_dashes = arguments.iter().skip(1).any(|argument| argument == "--");
+    let read = TraceCommand::try_parse_from(arguments).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            Stop::Shown(error.render().to_string())
+        }
+        _ => Stop::Usage(explain(&error)),
+    })?;
+    let mut trace = read.arguments;
+    match trace.check(has_dashes) {
+        Ok(()) => Ok(Task::Trace(Box::new(trace))),
+        Err(wrong) => Err(Stop::Usage(wrong.to_owned())),
+    }
+}
+
+/// Reads the arguments of a top, the first of which is the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let mut cli = Cli::try_parse_from(&arguments).map_err(|error| match error.kind() {

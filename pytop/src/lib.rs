@@ -15,5 +15,6 @@ pub mod probe;
 pub mod report;
 pub mod run;
 pub mod session;
+pub mod trace;
 pub mod tui;
 pub mod updates;

@@ -1,5 +1,7 @@
 //! From the options to the exit status: starts a session and shows what it tells.
 
+mod trace;
+
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Seek as _, Write as _};
 use std::os::fd::AsFd;
@@ -20,6 +22,8 @@ use crate::report::{Layout, Report, ReportError};
 use crate::session::{Ending, Options, Session, TABLE_SIZE, Target};
 use crate::tui::{self, Settings};
 use crate::updates::{Command, Scope, Update};
+
+pub use trace::run as trace;
 
 /// Updates that may wait for a slow reader. Counting goes on meanwhile: an interval is then longer.
 const WAITING_UPDATES: usize = 4;
@@ -110,6 +114,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         snapshots: cli.snapshots(),
         method: cli.method,
         table_size: cli.table_size.unwrap_or(TABLE_SIZE),
+        trace: None,
         count_nothing: cli.count_nothing,
     };
     let (to_us, updates) = channel(WAITING_UPDATES);
@@ -269,7 +274,7 @@ fn print(
                     result => result?,
                 }
             }
-            Update::Ended(_) => {}
+            Update::Traced(_) | Update::Ended(_) => {}
         }
     }
     // The session ends when nobody can ask anything of it any more.

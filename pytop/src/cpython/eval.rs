@@ -10,12 +10,14 @@
 //! a copy of a function for one caller, but not of this one: it saves addresses of its own labels
 //! in a static table (`opcode_targets`), which neither GCC nor Clang copies or inlines.
 
+use iced_x86::{Decoder, DecoderOptions, FlowControl};
+
 use super::block::Path;
 use super::code::{EvalSite, Failure};
 use super::elf::Elf;
 use super::jumps::{self, code_at};
 use super::site::{self, MAX_BLOCK};
-use super::symbols::{Dynamic, MAX_TABLE, in_full_table};
+use super::symbols::{Dynamic, MAX_TABLE, Symbol, in_full_table};
 use super::{NotCountable, Version, layout};
 use crate::cpython::block::Block;
 
@@ -24,14 +26,15 @@ const EVALUATOR: &str = "_PyEval_EvalFrameDefault";
 const RDI: u8 = 7;
 const RSI: u8 = 6;
 
-/// The site in an interpreter of 3.6 to 3.10.
-pub(super) fn site(
-    elf: &Elf<'_>,
-    dynamic: &Dynamic,
-    version: Version,
-) -> Result<EvalSite, Failure> {
-    let layout = layout::read(elf, dynamic, version)?;
-    let bad = |why| Failure::from(NotCountable::BadEvaluator(why));
+/// More of the function than this is not searched, in bytes.
+const MAX_FUNCTION: u64 = 1 << 20;
+
+fn bad(why: &'static str) -> Failure {
+    NotCountable::BadEvaluator(why).into()
+}
+
+/// The function that evaluates a frame.
+pub(super) fn evaluator(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Symbol, Failure> {
     let symbol = match dynamic.find(elf, EVALUATOR)? {
         Some(symbol) => symbol,
         None => match in_full_table(elf, &[EVALUATOR], MAX_TABLE)?.as_slice() {
@@ -43,6 +46,40 @@ pub(super) fn site(
     if !symbol.is_function {
         return Err(bad("is no function"));
     }
+    Ok(symbol)
+}
+
+/// Where in the file the function returns: its `ret` instructions, of which GCC makes one. At a
+/// `ret` the stack pointer is what it was at the first instruction, whatever happened between, so
+/// that each return is known to be that of one entry. The kernel could tell of returns too (a
+/// `uretprobe`), but not of more than 64 that are nested, and it would change the program's stack.
+pub(super) fn exits(elf: &Elf<'_>, symbol: &Symbol) -> Result<Vec<u64>, Failure> {
+    if symbol.size == 0 || symbol.size > MAX_FUNCTION {
+        return Err(NotCountable::NoExits("does not tell where its evaluator ends").into());
+    }
+    let code = code_at(elf, symbol.address, symbol.size)?;
+    let mut offsets = Vec::new();
+    for instruction in Decoder::with_ip(64, &code, symbol.address, DecoderOptions::NONE) {
+        if instruction.flow_control() == FlowControl::Return {
+            let size = instruction.len() as u64;
+            let offset = elf.file_offset(instruction.ip(), size, |segment| segment.executable);
+            offsets.extend(offset);
+        }
+    }
+    if offsets.is_empty() {
+        return Err(NotCountable::NoExits("has an evaluator that never returns").into());
+    }
+    Ok(offsets)
+}
+
+/// The site in an interpreter of 3.6 to 3.10.
+pub(super) fn site(
+    elf: &Elf<'_>,
+    dynamic: &Dynamic,
+    version: Version,
+) -> Result<EvalSite, Failure> {
+    let layout = layout::read(elf, dynamic, version)?;
+    let symbol = evaluator(elf, dynamic)?;
     let code = code_at(elf, symbol.address, MAX_BLOCK)?;
     let Some(block) = Block::follow(&code, symbol.address) else {
         return Err(bad("does not begin with instructions that pytop knows"));

@@ -26,6 +26,7 @@
 //! eval        the method `eval` of 3.6 to 3.10: the frame evaluation function
 //! resume      the method `resume` of 3.11 and later: the handlers of the RESUME bytecodes
 //! code        what the last two have in common
+//! exits       where frames are left, for a trace
 //! ```
 //!
 //! The marker is found with every examination ([`examine`]). The other two read the whole text of
@@ -38,6 +39,7 @@ mod code;
 
 mod elf;
 mod eval;
+mod exits;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -64,6 +66,7 @@ use pytop_common::marker::MarkerSpec;
 pub use code::{
     ANALYSIS, CodeMethod, EvalSite, Examined, Stepping, Value, examine_code, examine_image,
 };
+pub use exits::{Entries, Says, TraceProbe, examine_exits};
 pub use layout::{
     BytecodeLayout, CodeLayout, CurrentFrame, Layout, Repeats, TextLayout, ThreadLayout,
 };

@@ -7,11 +7,14 @@ use aya::maps::{Array, MapData, MapError};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use pytop_common::code::CodeSpec;
 use pytop_common::marker::MarkerSpec;
+use pytop_common::trace::FrameSpec;
 use thiserror::Error;
 
-use super::counts::{Counts, Drained};
+use super::counts::{Counts, Drained, Noticed};
+use super::events::Events;
 use super::program::{Program, ProgramError, Programs, Purpose};
 use super::syscall::{self, UprobeEvent};
+use super::texts::Names;
 use super::uprobe::{AttachError, Place, Probe, Target, has_links, hint, place};
 use crate::os_error::{describe, is_refusal};
 
@@ -28,6 +31,8 @@ pub enum Description {
     Marker(MarkerSpec),
     /// What is where at a probe without a marker.
     Code(CodeSpec),
+    /// What is where at a probe of a trace.
+    Frame(FrameSpec),
     /// That it was hit is all.
     Nothing,
 }
@@ -44,8 +49,27 @@ pub struct Kernel {
     pmu_type: u32,
     markers: Array<MapData, MarkerSpec>,
     codes: Array<MapData, CodeSpec>,
+    frames: Array<MapData, FrameSpec>,
     next_site: u16,
     counts: Counts,
+    events: Events,
+}
+
+/// How much room a trace has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of the ring of events: a power of two, and no less than a page.
+    pub ring: u32,
+    /// Frames below so many others are not told.
+    pub max_depth: u32,
+}
+
+impl Room {
+    /// None: for a top, which counts.
+    const NONE: Self = Self {
+        ring: 4096,
+        max_depth: 0,
+    };
 }
 
 /// Why the programs could not be loaded.
@@ -89,16 +113,21 @@ pub enum LoadError {
 impl Kernel {
     /// Loads programs and maps. Up to `table_size` functions can be counted in one interval.
     pub fn load(table_size: u32) -> Result<Self, LoadError> {
-        Self::load_with(table_size, true)
+        Self::load_with(table_size, Room::NONE, true)
+    }
+
+    /// Loads programs and maps for a trace.
+    pub fn load_for_trace(room: Room) -> Result<Self, LoadError> {
+        Self::load_with(1, room, true)
     }
 
     /// [`Kernel::load`], but each probe becomes a perf event, as on kernels without `uprobe_multi`
     /// links.
     pub fn load_without_links(table_size: u32) -> Result<Self, LoadError> {
-        Self::load_with(table_size, false)
+        Self::load_with(table_size, Room::NONE, false)
     }
 
-    fn load_with(table_size: u32, links: bool) -> Result<Self, LoadError> {
+    fn load_with(table_size: u32, room: Room, links: bool) -> Result<Self, LoadError> {
         let pmu_type = uprobe_pmu_type()?;
         require_uprobes(pmu_type)?;
         let seed = rand_seed();
@@ -109,6 +138,8 @@ impl Kernel {
                 .btf(None)
                 .verifier_log_level(level)
                 .override_global("SEED", &seed, true)
+                .override_global("MAX_DEPTH", &room.max_depth, true)
+                .map_max_entries("EVENTS", room.ring)
                 .load(OBJECT)
         };
         let mut ebpf = load(VerifierLogLevel::DISABLE).map_err(|error| explain(&error))?;
@@ -125,6 +156,8 @@ impl Kernel {
         first.map_err(|error| explain_program(&error))?;
         let markers = Array::try_from(take_map(&mut ebpf, "MARKERS")?).map_err(failed)?;
         let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
+        let frames = Array::try_from(take_map(&mut ebpf, "FRAMES")?).map_err(failed)?;
+        let events = Events::new(&mut ebpf).map_err(|error| explain_map(&error))?;
         let counts = Counts::new(&mut ebpf, table_size).map_err(|error| explain_map(&error))?;
         Ok(Self {
             _ebpf: ebpf,
@@ -132,8 +165,10 @@ impl Kernel {
             pmu_type,
             markers,
             codes,
+            frames,
             next_site: 0,
             counts,
+            events,
         })
     }
 
@@ -144,6 +179,7 @@ impl Kernel {
         let described = match description {
             Description::Marker(spec) => self.markers.set(index, spec, 0),
             Description::Code(spec) => self.codes.set(index, spec, 0),
+            Description::Frame(spec) => self.frames.set(index, spec, 0),
             Description::Nothing => Ok(()),
         };
         described.map_err(|error| LoadError::Failed {
@@ -177,6 +213,22 @@ impl Kernel {
     /// meanwhile is counted in the next interval.
     pub fn drain(&mut self) -> Result<Drained, MapError> {
         self.counts.drain()
+    }
+
+    /// What has happened in traced threads.
+    pub fn events(&mut self) -> &mut Events {
+        &mut self.events
+    }
+
+    /// The names with this key in the table of texts.
+    pub fn names(&mut self, text: u64) -> Option<Names> {
+        self.counts.names(text)
+    }
+
+    /// What was noticed since the call before, without a look at the counts: for a trace, which has
+    /// none.
+    pub fn notice(&mut self) -> Result<Noticed, MapError> {
+        self.counts.notice()
     }
 
     /// Forgets what the kernel knows of processes that have ended.

@@ -128,7 +128,7 @@ struct Row<'a> {
 }
 
 /// The text itself where it is UTF-8; otherwise with `\xNN` for each byte that is not.
-fn unicode(text: &Text) -> Cow<'_, str> {
+pub(super) fn unicode(text: &Text) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     if let Ok(text) = str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -145,7 +145,7 @@ fn unicode(text: &Text) -> Cow<'_, str> {
 }
 
 /// Writes what is hidden as an escape, of which JSON itself asks only for the lowest controls.
-struct Visible;
+pub(super) struct Visible;
 
 impl Formatter for Visible {
     fn write_string_fragment<W: ?Sized + Write>(

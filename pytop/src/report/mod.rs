@@ -14,10 +14,12 @@
 mod csv;
 mod json;
 mod table;
+mod trace;
 
 use std::io::{self, BufWriter, Write};
 
 pub use table::Layout;
+pub use trace::TraceReport;
 
 use crate::cli::Format;
 use crate::model::{Entry, EntryKey, Snapshot, Totals, View};

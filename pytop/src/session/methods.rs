@@ -7,6 +7,7 @@ use std::thread;
 
 use super::attachments::File;
 use super::code_cache::CodeCache;
+use super::tracing;
 use crate::cli::MethodChoice;
 use crate::cpython::{CodeMethod, NotCountable, Version, examine_code};
 use crate::discover::FileId;
@@ -37,6 +38,8 @@ pub(super) struct PlannedProbe {
 /// The plans of all files that were asked about.
 pub(super) struct Planner {
     choice: MethodChoice,
+    /// What is planned is a trace.
+    traces: bool,
     cache: CodeCache,
     plans: HashMap<FileId, Result<Arc<Plan>, Arc<str>>>,
     /// Files that were looked for in the cache ahead of their use.
@@ -44,9 +47,10 @@ pub(super) struct Planner {
 }
 
 impl Planner {
-    pub(super) fn new(choice: MethodChoice) -> Self {
+    pub(super) fn new(choice: MethodChoice, traces: bool) -> Self {
         Self {
             choice,
+            traces,
             cache: CodeCache::of_user(),
             plans: HashMap::new(),
             looked_up: HashSet::new(),
@@ -59,18 +63,18 @@ impl Planner {
     /// Why it cannot be counted, to complete the sentence "not counted: …".
     pub(super) fn plan(&mut self, file: &File) -> Result<Arc<Plan>, Arc<str>> {
         let plan = self.plans.entry(file.id);
-        plan.or_insert_with(|| made(self.choice, &self.cache, file))
+        plan.or_insert_with(|| made(self.choice, self.traces, &self.cache, file))
             .clone()
     }
 
     /// Plans for many files, with all processors.
     pub(super) fn plan_all(&mut self, files: &[Arc<File>]) {
-        let (choice, cache) = (self.choice, &self.cache);
+        let (choice, traces, cache) = (self.choice, self.traces, &self.cache);
         let next = AtomicUsize::new(0);
         let work = || {
             let mut plans = Vec::new();
             while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                plans.push((file.id, made(choice, cache, file)));
+                plans.push((file.id, made(choice, traces, cache, file)));
             }
             plans
         };
@@ -90,14 +94,28 @@ impl Planner {
 
     /// Whether it is known how a file is counted, or can be found out without a long look at it.
     pub(super) fn is_quick(&mut self, file: &File) -> bool {
+        if self.traces {
+            return self.plans.contains_key(&file.id);
+        }
         self.plans.contains_key(&file.id)
             || file.interpreter.entry.is_ok()
             || (self.looked_up.insert(file.id) && kept(&self.cache, file).is_some())
     }
 }
 
-fn made(choice: MethodChoice, cache: &CodeCache, file: &File) -> Result<Arc<Plan>, Arc<str>> {
-    plan(choice, cache, file).map(Arc::new).map_err(Arc::from)
+fn made(
+    choice: MethodChoice,
+    traces: bool,
+    cache: &CodeCache,
+    file: &File,
+) -> Result<Arc<Plan>, Arc<str>> {
+    let plan = plan(choice, cache, file);
+    let plan = if traces {
+        plan.and_then(|plan| tracing::of(plan, file))
+    } else {
+        plan
+    };
+    plan.map(Arc::new).map_err(Arc::from)
 }
 
 /// Chooses: the live marker where there is one, unless another method was asked for.
@@ -203,7 +221,7 @@ fn kept(cache: &CodeCache, file: &File) -> Option<CodeMethod> {
     cache.find(&file.file, file.interpreter.build_id.as_deref()?)
 }
 
-fn explain(reason: &NotCountable) -> String {
+pub(super) fn explain(reason: &NotCountable) -> String {
     let mut explained = reason.to_string();
     if let Some(remedy) = reason.remedy() {
         explained.push_str("; ");

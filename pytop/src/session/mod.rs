@@ -25,6 +25,7 @@ mod options;
 mod roster;
 mod rows;
 mod scope;
+mod tracing;
 mod wake;
 
 #[cfg(feature = "fuzzing")]
@@ -44,15 +45,17 @@ use self::audience::Audience;
 use self::command::Running;
 pub use self::ending::Ending;
 use self::methods::Planner;
-pub use self::options::{Options, Target};
+pub use self::options::{Options, Target, Tracing};
+pub(crate) use self::tracing::now;
 use self::roster::Roster;
 use self::scope::Members;
+use self::tracing::Trace;
 use self::wake::{Signals, Wake, every, next_event, ready};
 use crate::cpython::{self, Interpreter};
 use crate::discover::{Attention, Finder, Found, Installed, ProcRoot, ProcessEvent};
 use crate::model::{Snapshot, Uncounted};
 use crate::os_error::describe;
-use crate::probe::launch::Event;
+use crate::probe::launch::{Event, Stage};
 use crate::probe::sideband::Sideband;
 use crate::probe::{Kernel, Program};
 use crate::updates::{Command, Update};
@@ -100,6 +103,8 @@ pub struct Session {
     /// To be counted from the first bytecode of their first process.
     installed: Option<Installed>,
     running: Option<Running>,
+    /// What is known of a trace, if that was asked for.
+    trace: Option<Trace>,
     options: Options,
     last: Instant,
     /// To be told when all probes are in place.
@@ -165,10 +170,14 @@ impl Session {
         );
         finder.rely_on_events(sideband.is_ok());
         let table_size = options.table_size;
-        let mut planner = Planner::new(options.method);
+        let room = options.trace.map(|tracing| tracing.room);
+        let mut planner = Planner::new(options.method, room.is_some());
         let (kernel, scanned) = thread::scope(|scope| {
             let kernel = thread::Builder::new()
-                .spawn_scoped(scope, move || Kernel::load(table_size))
+                .spawn_scoped(scope, move || match room {
+                    Some(room) => Kernel::load_for_trace(room),
+                    None => Kernel::load(table_size),
+                })
                 .context("cannot start a thread");
             let scanned = matches!(options.target, Target::Machine).then(|| finder.scan());
             if let Some(Ok(scan)) = &scanned {
@@ -191,6 +200,7 @@ impl Session {
             members: Members::new(&options.target)?,
             installed: None,
             running: None,
+            trace: options.trace.map(Trace::new),
             options,
             last: Instant::now(),
             notices: Vec::new(),
@@ -220,6 +230,9 @@ impl Session {
         let named = matches!(self.options.target, Target::Processes { .. });
         let mut interval = every(self.options.interval);
         let mut sweep = every(SWEEP);
+        let mut trace_due = every(tracing::PERIOD);
+        let end_of_trace = tracing::end(self.options.trace);
+        tokio::pin!(end_of_trace);
         self.last = Instant::now();
         if self.running.is_none() {
             self.announce(audience);
@@ -240,7 +253,9 @@ impl Session {
                 () = scope::all_ended(&ends, named) => Wake::ProcessesEnded,
                 wake = audience.next() => wake,
                 // While nobody takes what was told, the interval goes on.
-                _ = interval.tick(), if !is_behind => Wake::IntervalEnded,
+                _ = interval.tick(), if !is_behind && self.trace.is_none() => Wake::IntervalEnded,
+                _ = trace_due.tick(), if !is_behind && self.trace.is_some() => Wake::TraceDue,
+                () = &mut end_of_trace => Wake::TraceEnded,
                 _ = sweep.tick() => Wake::Sweep,
             };
             match wake {
@@ -249,8 +264,13 @@ impl Session {
                 Wake::Asked(None | Some(Command::Quit)) => return Ok(Ending::Dismissed),
                 Wake::Asked(Some(Command::SetInterval(length))) => interval = every(length),
                 Wake::Events => self.take_in_events(),
-                Wake::Sweep => self.sweep(),
+                Wake::Sweep => {
+                    self.sweep();
+                    self.tell_troubles(audience)?;
+                }
                 Wake::ProcessesEnded => return Ok(Ending::ProcessesEnded),
+                Wake::TraceDue => self.tell_events(audience),
+                Wake::TraceEnded => return Ok(Ending::Complete),
                 Wake::Command(event) => {
                     if let Some(status) = self.on_command(event, audience) {
                         return Ok(Ending::CommandEnded(status));
@@ -270,7 +290,9 @@ impl Session {
     /// Ends the command, tells what is left, and says how the run has ended.
     async fn finish(&mut self, ending: Ending, audience: &mut Audience) -> Result<Ending> {
         let ending = self.end_command(ending).await;
-        if ending != Ending::Complete && ending != Ending::Dismissed {
+        if self.trace.is_some() {
+            self.tell_rest(audience)?;
+        } else if ending != Ending::Complete && ending != Ending::Dismissed {
             self.tell_snapshot(audience)?;
         }
         if matches!(ending, Ending::CommandEnded(_)) && !self.announced {
@@ -345,6 +367,9 @@ impl Session {
             }
             Event::Held(held) => {
                 self.members.add(held.pid, held.stage);
+                if held.stage == Stage::Exec {
+                    self.forget_threads(held.pid);
+                }
                 let looked = self.look_at(held.pid);
                 let verdict = command::verdict(held.stage, looked);
                 if looked {
@@ -383,17 +408,24 @@ impl Session {
 
     fn take_in_events(&mut self) {
         let mut look = Vec::new();
+        let mut replaced = Vec::new();
         let mut scan = false;
         if let Some(sideband) = &mut self.sideband {
             let (finder, members) = (&mut self.finder, &mut self.members);
             sideband.drain(&mut |event: ProcessEvent| {
                 members.on_event(&event);
+                if let ProcessEvent::Exec { pid } = event {
+                    replaced.push(pid);
+                }
                 match finder.on_event(&event) {
                     Attention::None => {}
                     Attention::LookAt(pid) => look.push(pid),
                     Attention::Scan => scan = true,
                 }
             });
+        }
+        for pid in replaced {
+            self.forget_threads(pid);
         }
         if scan {
             self.sweep();

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::cli::MethodChoice;
+use crate::probe::Room;
 use crate::probe::launch::Output;
 
 /// What to count, and for how long.
@@ -19,8 +20,19 @@ pub struct Options {
     pub method: MethodChoice,
     /// Functions that can be counted in one interval.
     pub table_size: u32,
+    /// Tell every call instead of counting them.
+    pub trace: Option<Tracing>,
     /// Run an empty program at each probe, for measuring.
     pub count_nothing: bool,
+}
+
+/// How to trace.
+#[derive(Clone, Copy, Debug)]
+pub struct Tracing {
+    /// How much room events have.
+    pub room: Room,
+    /// End after this time.
+    pub duration: Option<Duration>,
 }
 
 /// Which processes to count.
