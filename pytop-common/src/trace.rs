@@ -90,10 +90,14 @@ pub struct FrameSpec {
     pub current: u16,
     /// From the container to the pointer to the current frame; [`NO_CONTAINER`] when there is none.
     pub contained: u16,
+    /// From a frame to the byte that is 0 while it is suspended. Wanted in 3.9 alone, where a
+    /// generator that passes an exception on to another one counts as the caller of that one while
+    /// it is suspended itself, and leads no further. 0 elsewhere.
+    pub executing: u16,
     /// 1 when frames are known by their number alone, because the other probes tell no more.
     pub counted: u8,
     /// Always zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 5],
 }
 
 /// [`FrameSpec::contained`] when the state of a thread has the pointer itself.

@@ -42,6 +42,10 @@ const BETWEEN: u32 = 3;
 #[inline(always)]
 pub fn marked(context: &ProbeContext, kind: Kind) -> Result<(), Loss> {
     let marked = Marked::of(context)?;
+    if marked.filename == marked.function {
+        // A frame of the interpreter's own (see `read_header`), which 3.15 tells leaving.
+        return Ok(());
+    }
     let thread = current_thread()?;
     let key = FrameKey {
         first: marked.filename,
@@ -93,7 +97,13 @@ pub fn evaluation(context: &ProbeContext) -> Result<(), Loss> {
     let thread = current_thread()?;
     let mut header = Header::default();
     header_of(frame, &spec.offsets, &mut header)?;
-    enter(thread, frame, header.previous, &spec.offsets);
+    if passes_on(header.previous, thread, spec) {
+        thread.depth = thread.depth.wrapping_add(1);
+        thread.frame = frame;
+        thread.caller = header.previous;
+    } else {
+        enter(thread, frame, header.previous, &spec.offsets);
+    }
     thread.stack = stack;
     let mut event = Event {
         frame: stack,
@@ -103,6 +113,20 @@ pub fn evaluation(context: &ProbeContext) -> Result<(), Loss> {
     name(thread, &mut event, frame, &spec.offsets)?;
     tell(thread, &event);
     Ok(())
+}
+
+/// Whether a frame only passes an exception on to the one that is entered, without being entered
+/// itself: see [`FrameSpec::executing`].
+#[inline(always)]
+fn passes_on(caller: u64, thread: &Thread, spec: &FrameSpec) -> bool {
+    spec.executing != 0
+        && caller != 0
+        && caller != thread.frame
+        && thread.frame != UNKNOWN
+        && matches!(
+            read::<u8>(caller.wrapping_add(u64::from(spec.executing))),
+            Ok(0)
+        )
 }
 
 /// An exit where the frame evaluation function returns, CPython 3.6 to 3.10. The frame is known by

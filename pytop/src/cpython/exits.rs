@@ -162,6 +162,11 @@ fn evaluated(
         Says::Evaluation(FrameSpec {
             frame: location(site.frame).ok_or(TOO_LARGE)?,
             stack,
+            executing: if version.minor() == (3, 9) {
+                EXECUTING
+            } else {
+                0
+            },
             ..spec
         }),
     )];
@@ -182,6 +187,8 @@ fn evaluated(
     Ok(probes)
 }
 
+/// `f_executing` of `PyFrameObject` in 3.9 (Include/cpython/frameobject.h).
+const EXECUTING: u16 = 0x74;
 /// The word of `struct pt_regs` that holds the stack pointer.
 const STACK_POINTER: u8 = 19;
 
@@ -255,7 +262,8 @@ fn thrown(
         current: current.ok_or(TOO_LARGE)?,
         contained: contained.ok_or(TOO_LARGE)?,
         counted: counted.into(),
-        reserved: [0; 7],
+        executing: 0,
+        reserved: [0; 5],
     };
     Ok(unmarked(file_offset, Says::Throw(spec)))
 }

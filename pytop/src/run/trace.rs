@@ -62,13 +62,7 @@ pub fn run(arguments: &TraceArgs) -> Result<ExitCode, Failure> {
         filter: arguments.filter.clone(),
         subtree: arguments.subtree,
     };
-    let report = TraceReport::new(
-        arguments.format,
-        arguments.weight,
-        selection,
-        start,
-        output,
-    );
+    let report = TraceReport::new(arguments.format, arguments.weight, selection, start, output);
     let printer = thread::Builder::new()
         .name("pytop-report".to_owned())
         .spawn(move || print(report, updates, commands))

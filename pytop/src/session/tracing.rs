@@ -147,7 +147,10 @@ impl Session {
                 trace.threads.insert(event.tid, event.pid);
                 let known = trace.programs.get(&event.pid);
                 let exe = self.roster.exe(event.pid).map(file_name);
-                if exe.as_ref().map_or(known.is_none(), |exe| known != Some(exe)) {
+                if exe
+                    .as_ref()
+                    .map_or(known.is_none(), |exe| known != Some(exe))
+                {
                     let thread = self.kernel.events().thread(event.tid);
                     let program = exe.or_else(|| thread.map(|thread| thread.comm));
                     let program = program.unwrap_or_default();

@@ -79,7 +79,13 @@ impl Stacks {
                 Way::Seen
             };
             let shown = traced.names.is_some() && matches;
-            leave(&mut stack, event, way, shown.then_some(&function), &mut tell);
+            leave(
+                &mut stack,
+                event,
+                way,
+                shown.then_some(&function),
+                &mut tell,
+            );
         }
         self.threads.insert(event.tid, stack);
     }
@@ -143,7 +149,11 @@ impl Stacks {
         if is_told {
             let thrown = event.kind == Kind::Throw as u8;
             let function = &function;
-            tell(line(event, stack.open.len(), What::Entry { function, thrown }));
+            tell(line(
+                event,
+                stack.open.len(),
+                What::Entry { function, thrown },
+            ));
         }
         stack.open.push(Open {
             frame: event.frame,
@@ -232,7 +242,11 @@ fn leave(
 fn told(stack: &Stack, event: &Event, open: &Open, way: Way, tell: &mut impl FnMut(Line<'_>)) {
     if open.is_told {
         let function = &open.function;
-        tell(line(event, stack.open.len(), What::Return { function, way }));
+        tell(line(
+            event,
+            stack.open.len(),
+            What::Return { function, way },
+        ));
     }
 }
 

@@ -4,7 +4,9 @@ use super::*;
 
 /// An event in words: `kind name frame caller depth`.
 fn traced(kind: Kind, name: &str, frame: u64, caller: u64, depth: u32) -> Traced {
-    let text = name.bytes().fold(0, |sum, byte| sum * 256 + u64::from(byte));
+    let text = name
+        .bytes()
+        .fold(0, |sum, byte| sum * 256 + u64::from(byte));
     Traced {
         event: Event {
             time: 1,
@@ -75,7 +77,9 @@ fn calls_nest() {
     ];
     assert_eq!(
         told(Selection::default(), &events),
-        ["=>main", " =>f", " <=f", " =>g", "  =>f", "  <=f", " <=g", "<=main"]
+        [
+            "=>main", " =>f", " <=f", " =>g", "  =>f", "  <=f", " <=g", "<=main"
+        ]
     );
 }
 
@@ -115,7 +119,16 @@ fn a_late_start_and_losses_are_put_right_by_the_next_event() {
     ];
     assert_eq!(
         told(Selection::default(), &events),
-        ["  =>f", "  <=f", "  lost 3", "    =>deep", "    <=deep", " =>h", " <=h", "<=early"]
+        [
+            "  =>f",
+            "  <=f",
+            "  lost 3",
+            "    =>deep",
+            "    <=deep",
+            " =>h",
+            " <=h",
+            "<=early"
+        ]
     );
 }
 
@@ -134,7 +147,9 @@ fn a_marker_counts() {
     ];
     assert_eq!(
         told(Selection::default(), &events),
-        ["=>main", " =>gen", " <+gen", " !>gen", " <=gen", "<=main", "<=before"]
+        [
+            "=>main", " =>gen", " <+gen", " !>gen", " <=gen", "<=main", "<=before"
+        ]
     );
 }
 

@@ -161,7 +161,11 @@ impl Folded {
         let name = match (&function.names, function.line) {
             (None, _) => "?".to_owned(),
             (Some(names), None) => {
-                format!("{} ({})", names.function.visible(), names.filename.visible())
+                format!(
+                    "{} ({})",
+                    names.function.visible(),
+                    names.filename.visible()
+                )
             }
             (Some(names), Some(line)) => {
                 let (name, file) = (names.function.visible(), names.filename.visible());
