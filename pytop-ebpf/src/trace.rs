@@ -130,7 +130,7 @@ fn passes_on(caller: u64, thread: &Thread, spec: &FrameSpec) -> bool {
 }
 
 /// An exit where the frame evaluation function returns, CPython 3.6 to 3.10. The frame is known by
-/// where on the stack the function returns to, and may be gone.
+/// where on the stack the function returns to.
 #[inline(always)]
 pub fn evaluated(context: &ProbeContext) -> Result<(), Loss> {
     let (spec, registers) = at(context)?;
@@ -146,6 +146,10 @@ pub fn evaluated(context: &ProbeContext) -> Result<(), Loss> {
         thread.caller = UNKNOWN;
     } else {
         event.depth = thread.depth;
+        if event.depth <= thread.untold {
+            // Whoever called the function lets go of the frame only when it has returned.
+            name(thread, &mut event, thread.frame, &spec.offsets)?;
+        }
         thread.depth = thread.depth.saturating_sub(1);
         thread.frame = thread.caller;
         thread.caller = caller_of(thread.frame, &spec.offsets);

@@ -266,7 +266,9 @@ impl Session {
                 Wake::Events => self.take_in_events(),
                 Wake::Sweep => {
                     self.sweep();
-                    self.tell_troubles(audience)?;
+                    if !is_behind {
+                        self.tell_troubles(audience)?;
+                    }
                 }
                 Wake::ProcessesEnded => return Ok(Ending::ProcessesEnded),
                 Wake::TraceDue => self.tell_events(audience),

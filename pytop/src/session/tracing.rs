@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use pytop_common::trace::Event;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::attachments::File;
@@ -193,15 +194,14 @@ impl Session {
         if self.announced {
             self.tell_notices(audience);
         }
-        if !audience.is_behind() {
-            self.tell_ended(audience, false);
-        }
+        self.tell_ended(audience, false);
         Ok(())
     }
 
     /// Tells of threads that tell no more: those that have ended, or all of them.
     fn tell_ended(&mut self, audience: &mut Audience, all: bool) {
         let Some(trace) = &self.trace else { return };
+        let buried = self.members.take_ended();
         let runs = |pid: u32, tid: u32| Path::new(&format!("/proc/{pid}/task/{tid}")).exists();
         let ended: HashSet<u32> = trace
             .threads
@@ -209,11 +209,11 @@ impl Session {
             .filter(|(tid, pid)| !runs(**pid, **tid))
             .map(|(tid, _)| *tid)
             .collect();
-        if ended.is_empty() && !all {
+        if ended.is_empty() && buried.is_empty() && !all {
             return;
         }
         // What they have done last may still be in the ring.
-        while self.tell_batch(audience, BATCH) && !all && !audience.is_behind() {}
+        self.tell_present(audience);
         let time = now();
         let events = self.kernel.events();
         let members = &self.members;
@@ -237,8 +237,14 @@ impl Session {
             let alive: HashSet<u32> = trace.threads.values().copied().collect();
             trace.programs.retain(|pid, _| alive.contains(pid));
         }
-        let buried = self.members.take_ended();
         self.members.bury(&buried);
+        self.roster.end_interval();
+        let (_, over) =
+            self.roster
+                .close_interval(&foldhash::HashMap::default(), &[], &self.attachments);
+        for pid in over {
+            self.attachments.release(pid);
+        }
         audience.tell(Update::Traced(Arc::new(Batch {
             ended: gone,
             ..Batch::default()
@@ -246,16 +252,19 @@ impl Session {
     }
 
     /// Tells everything that has happened until now. Who goes on meanwhile is not followed for ever.
-    pub(super) fn tell_rest(&mut self, audience: &mut Audience) -> Result<()> {
-        let Some(trace) = &self.trace else {
-            return Ok(());
-        };
-        let most = trace.ring as usize / size_of::<pytop_common::trace::Event>();
+    fn tell_present(&mut self, audience: &mut Audience) {
+        let Some(trace) = &self.trace else { return };
+        let most = trace.ring as usize / size_of::<Event>();
         for _ in 0..=most / BATCH {
             if !self.tell_batch(audience, BATCH) {
                 break;
             }
         }
+    }
+
+    /// Tells what is left at the end.
+    pub(super) fn tell_rest(&mut self, audience: &mut Audience) -> Result<()> {
+        self.tell_present(audience);
         self.tell_troubles(audience)?;
         self.tell_ended(audience, true);
         Ok(())

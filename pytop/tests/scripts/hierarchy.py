@@ -1,5 +1,5 @@
 # Enters and leaves functions in every way there is. With an argument it keeps its own record of
-# that, by sys.setprofile, and prints it: thread, sign, depth, function.
+# that, by sys.setprofile, and prints it: thread, sign, frames, functions entered and not left, name.
 import asyncio
 import functools
 import itertools
@@ -333,11 +333,17 @@ def depth(frame):
 
 
 def note(frame, event, argument):
-    if event in ("call", "return") and frame.f_code.co_filename == FILE:
+    if event not in ("call", "return"):
+        return
+    if not hasattr(local, "number"):
+        local.number = next(thread_numbers)
+        local.entered = depth(frame) - 1
+    local.entered += event == "call"
+    if frame.f_code.co_filename == FILE:
         sign = "=>" if event == "call" else "<="
-        if not hasattr(local, "number"):
-            local.number = next(thread_numbers)
-        record.append((local.number, sign, depth(frame), frame.f_code.co_name))
+        name = frame.f_code.co_name
+        record.append((local.number, sign, depth(frame), local.entered, name))
+    local.entered -= event == "return"
 
 
 if len(sys.argv) > 1:

@@ -1,5 +1,7 @@
 //! The handlers of the bytecodes with which a frame is left.
 
+use std::ops::Range;
+
 use super::handlers::{block, family, others};
 use super::opcodes::Opcodes;
 use super::table::Table;
@@ -7,7 +9,7 @@ use super::{NO_BLOCK, registers, table};
 use crate::cpython::block::Block;
 use crate::cpython::code::{Failure, Value};
 use crate::cpython::elf::Elf;
-use crate::cpython::jumps;
+use crate::cpython::jumps::{self, References};
 use crate::cpython::symbols::Dynamic;
 use crate::cpython::{NotCountable, Version, layout, site};
 
@@ -44,14 +46,52 @@ pub(in crate::cpython) fn leaving(
         })?
         .1;
     let registers = registers::tell(&blocks, &nop, &all, &layout)?;
-    let mut exits = Vec::with_capacity(opcodes.leaving.len());
-    for opcode in opcodes.leaving {
-        exits.push(exit(elf, &table, *opcode, &registers)?);
-    }
+    let wanted = opcodes.leaving.iter().chain([&opcodes.return_generator]);
+    let handlers = wanted
+        .map(|opcode| handler(elf, &table, *opcode))
+        .collect::<Result<Vec<_>, _>>()?;
+    let pieces: Vec<_> = handlers.iter().map(Handler::piece).collect();
+    let references = jumps::search(elf, &pieces, None)?.ok_or(bad(
+        "is in a file too large to be searched for jumps into it",
+    ))?;
+    let mut exits = handlers
+        .iter()
+        .map(|handler| exit(elf, &table, handler, &references, &registers))
+        .collect::<Result<Vec<_>, _>>()?;
+    let (created, _) = exits.pop().ok_or(bad(NO_BLOCK))?;
     exits.sort_unstable_by_key(|(offset, _)| *offset);
     exits.dedup_by_key(|(offset, _)| *offset);
-    let (created, _) = exit(elf, &table, opcodes.return_generator, &registers)?;
     Ok(Leaving { exits, created })
+}
+
+fn bad(why: &'static str) -> NotCountable {
+    NotCountable::BadHandler {
+        bytecode: "RETURN_VALUE, YIELD_VALUE or RETURN_GENERATOR",
+        why,
+    }
+}
+
+/// The handler of a bytecode, up to its first branch.
+struct Handler {
+    start: u64,
+    code: Vec<u8>,
+    block: Block,
+}
+
+impl Handler {
+    fn piece(&self) -> Range<u64> {
+        self.start..self.block.end()
+    }
+}
+
+fn handler(elf: &Elf<'_>, table: &Table, opcode: u8) -> Result<Handler, Failure> {
+    let start = table.handler(opcode);
+    let same = table.handlers.iter().filter(|other| **other == start);
+    if same.count() != 1 {
+        return Err(bad("is also that of another bytecode").into());
+    }
+    let (code, block) = block(elf, start)?.ok_or(bad(NO_BLOCK))?;
+    Ok(Handler { start, code, block })
 }
 
 /// The site of a handler: an instruction that everything passes that comes from the table. Others
@@ -59,32 +99,18 @@ pub(in crate::cpython) fn leaving(
 fn exit(
     elf: &Elf<'_>,
     table: &Table,
-    opcode: u8,
+    handler: &Handler,
+    references: &References,
     registers: &Registers,
 ) -> Result<(u64, Value), Failure> {
-    let start = table.handler(opcode);
-    let bad = |why| NotCountable::BadHandler {
-        bytecode: "RETURN_VALUE, YIELD_VALUE or RETURN_GENERATOR",
-        why,
-    };
-    let (code, block) = block(elf, start)?.ok_or(bad(NO_BLOCK))?;
-    let own = start..block.end();
-    let shared = table.handlers.iter().filter(|other| **other == start);
-    if shared.count() != 1 {
-        return Err(bad("is also that of another bytecode").into());
-    }
-    let references = jumps::search(elf, std::slice::from_ref(&own), None)?.ok_or(bad(
-        "is in a file too large to be searched for jumps into it",
-    ))?;
-    let entered = table.handlers.iter().filter(|other| own.contains(other));
-    let inner: Vec<u64> = references
-        .jumps
-        .iter()
-        .map(|jump| jump.to)
-        .chain(entered.copied())
-        .filter(|to| *to != start)
+    let own = handler.piece();
+    let jumps = references.jumps.iter().map(|jump| jump.to);
+    let inner: Vec<u64> = jumps
+        .chain(table.handlers.iter().copied())
+        .filter(|to| own.contains(to) && *to != handler.start)
         .collect();
-    let found = site::emulated(&block, &code, start, &inner)
+    let Handler { start, code, block } = handler;
+    let found = site::emulated(block, code, *start, &inner)
         .chain(block.steps.first())
         .find_map(|step| {
             let frame = block.locate(step, registers.frame)?;
