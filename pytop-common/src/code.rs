@@ -69,7 +69,7 @@ pub struct Offsets {
 }
 
 /// The owner of a frame of the interpreter's own, and all numbers above it: `FRAME_OWNED_BY_CSTACK`
-/// or `FRAME_OWNED_BY_INTERPRETER` (Include/internal/pycore_frame.h, 3.12 and later).
+/// or `FRAME_OWNED_BY_INTERPRETER` (`Include/internal/pycore_frame.h`, 3.12 and later).
 pub const FIRST_INTERNAL_OWNER: u8 = 3;
 
 /// When a RESUME changes its code first and is dispatched a second time: [`RepeatRule::kind`].

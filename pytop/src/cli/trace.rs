@@ -80,8 +80,7 @@ const AFTER_HELP: &str = "\
 A line is the time in microseconds since the start, the program and its process id (and, where it
 is another, the thread's), and what happened, indented by the depth of the call:
   =>  the function was entered        !>  it was entered by throw() or close() of its generator
-  <=  it returned, yielded or raised  <~  it was left, by an exception mostly, and this was seen
-                                          only now
+  <=  it returned, yielded or raised  <~  it was left, and this was seen only now
   <+  it made a generator, which did not run yet
   ... 1,203 events lost ...           so many came when there was no room for them
 

@@ -35,18 +35,27 @@ fn bad(why: &'static str) -> Failure {
 
 /// The function that evaluates a frame.
 pub(super) fn evaluator(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Symbol, Failure> {
-    let symbol = match dynamic.find(elf, EVALUATOR)? {
+    function(elf, dynamic, EVALUATOR)?.ok_or_else(|| bad("is not among its symbols"))
+}
+
+/// A function of the interpreter; `None` when the file does not tell of it.
+pub(super) fn function(
+    elf: &Elf<'_>,
+    dynamic: &Dynamic,
+    name: &str,
+) -> Result<Option<Symbol>, Failure> {
+    let symbol = match dynamic.find(elf, name)? {
         Some(symbol) => symbol,
-        None => match in_full_table(elf, &[EVALUATOR], MAX_TABLE)?.as_slice() {
+        None => match in_full_table(elf, &[name], MAX_TABLE)?.as_slice() {
             [(_, symbol)] => *symbol,
-            [] => return Err(bad("is not among its symbols")),
+            [] => return Ok(None),
             _ => return Err(bad("is there several times")),
         },
     };
     if !symbol.is_function {
         return Err(bad("is no function"));
     }
-    Ok(symbol)
+    Ok(Some(symbol))
 }
 
 /// Where in the file the function returns: its `ret` instructions, of which GCC makes one. At a

@@ -5,7 +5,7 @@
 //! |----------|---------------------------------------------------------------------------------|
 //! | `marker` | the `function__return` marker: by whatever way, once for each entry             |
 //! | `eval`   | every return of the frame evaluation function: by whatever way, likewise        |
-//! | `resume` | the handlers of the bytecodes that return and yield; not by an exception        |
+//! | `resume` | the function that takes a frame off the stack, and the handler of `YIELD_VALUE`; where there is no such function, the handlers of the bytecodes that return, and not by an exception |
 //!
 //! In 3.11 and later a suspended generator that is entered by `throw()` or `close()` runs no RESUME,
 //! and passes no `function__entry`. It is always entered from C, though, by a call of the
@@ -22,7 +22,7 @@ use pytop_common::trace::{FrameSpec, NO_CONTAINER};
 use super::block::{Block, Path, RSP};
 use super::code::Failure;
 use super::elf::Elf;
-use super::jumps::code_at;
+use super::jumps::{self, code_at};
 use super::layout::{self, CurrentFrame, Layout};
 use super::site::{self, MAX_BLOCK};
 use super::source::{Fault, ReadAt, Source};
@@ -211,17 +211,47 @@ fn resumed(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Vec<Tra
     let leaving = resume::leaving(elf, dynamic, version)?;
     let layout = layout::read(elf, dynamic, version)?;
     let offsets = offsets(&layout).ok_or(TOO_LARGE)?;
-    let mut probes = Vec::with_capacity(leaving.exits.len() + 1);
-    for (file_offset, frame) in leaving.exits {
+    let leave = |file_offset, frame| {
         let spec = FrameSpec {
-            frame: location(frame).ok_or(TOO_LARGE)?,
+            frame,
             offsets,
             ..FrameSpec::default()
         };
-        probes.push(unmarked(file_offset, Says::Leave(spec)));
+        unmarked(file_offset, Says::Leave(spec))
+    };
+    let at_handler = |(file_offset, frame)| {
+        location(frame)
+            .map(|frame| leave(file_offset, frame))
+            .ok_or(TOO_LARGE)
+    };
+    let mut probes = vec![at_handler(leaving.yields)?];
+    if let Some(place) = taken_off(elf, dynamic, version)? {
+        probes.push(leave(place.file_offset, place.second));
+    } else {
+        for returns in leaving.returns {
+            probes.push(at_handler(returns)?);
+        }
     }
     probes.push(thrown(elf, dynamic, &layout, false)?);
     Ok(probes)
+}
+
+/// The begin of the function that takes a frame off the stack when it has returned or was left by an
+/// exception, 3.12 and later. 3.11 calls it only for frames that Python code has called.
+///
+/// ```text
+/// void _PyEval_FrameClearAndPop(PyThreadState *tstate, _PyInterpreterFrame *frame);
+/// ```
+fn taken_off(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Option<Begin>, Failure> {
+    let name = match version.minor() {
+        (3, 11) => return Ok(None),
+        (3, 12) => "_PyEvalFrameClearAndPop",
+        _ => "_PyEval_FrameClearAndPop",
+    };
+    Ok(match eval::function(elf, dynamic, name)? {
+        Some(symbol) => begin(elf, &symbol)?,
+        None => None,
+    })
 }
 
 /// The begin of the function that evaluates a frame, 3.11 and later:
@@ -237,35 +267,60 @@ fn thrown(
     counted: bool,
 ) -> Result<TraceProbe, Failure> {
     let symbol = eval::evaluator(elf, dynamic)?;
-    let bad = || Failure::from(NotCountable::BadEvaluator("has no place for a probe"));
-    let code = code_at(elf, symbol.address, MAX_BLOCK)?;
-    let block = Block::follow(&code, symbol.address).ok_or_else(bad)?;
-    let found = site::emulated(&block, &code, symbol.address, &[])
-        .chain(block.steps.first())
-        .find_map(|step| {
-            let at = |register| location(block.locate(step, Path::start(register))?);
-            let offset = site::file_offset(elf, step)?;
-            Some((offset, at(RDI)?, at(RSI)?, at(RDX)?))
-        });
-    let (file_offset, thread, frame, throws) = found.ok_or_else(bad)?;
+    let begin = begin(elf, &symbol)?
+        .ok_or_else(|| Failure::from(NotCountable::BadEvaluator("has no place for a probe")))?;
     let (current, contained) = match layout.thread.map(|thread| thread.current_frame) {
         Some(CurrentFrame::Field(field)) => (small(field), Some(NO_CONTAINER)),
         Some(CurrentFrame::Through { pointer, field }) => (small(pointer), small(field)),
         None => (None, None),
     };
     let spec = FrameSpec {
-        frame,
-        thread,
-        throws,
+        frame: begin.second,
+        thread: begin.first,
+        throws: begin.third,
         stack: Location::NONE,
         offsets: offsets(layout).ok_or(TOO_LARGE)?,
         current: current.ok_or(TOO_LARGE)?,
         contained: contained.ok_or(TOO_LARGE)?,
-        counted: counted.into(),
         executing: 0,
+        counted: counted.into(),
         reserved: [0; 5],
     };
-    Ok(unmarked(file_offset, Says::Throw(spec)))
+    Ok(unmarked(begin.file_offset, Says::Throw(spec)))
+}
+
+/// One of the first instructions of a function, and where its arguments are there.
+struct Begin {
+    file_offset: u64,
+    first: Location,
+    second: Location,
+    third: Location,
+}
+
+/// An instruction that every call of a function passes, once.
+fn begin(elf: &Elf<'_>, symbol: &Symbol) -> Result<Option<Begin>, Failure> {
+    let code = code_at(elf, symbol.address, MAX_BLOCK)?;
+    let Some(block) = Block::follow(&code, symbol.address) else {
+        return Ok(None);
+    };
+    let piece = symbol.address..block.end();
+    let Some(references) = jumps::search(elf, std::slice::from_ref(&piece), None)? else {
+        return Ok(None);
+    };
+    let jumps = references.jumps.iter().map(|jump| jump.to);
+    let inner: Vec<u64> = jumps.filter(|to| *to != symbol.address).collect();
+    let place = |step| {
+        let at = |register| location(block.locate(step, Path::start(register))?);
+        Some(Begin {
+            file_offset: site::file_offset(elf, step)?,
+            first: at(RDI)?,
+            second: at(RSI)?,
+            third: at(RDX)?,
+        })
+    };
+    Ok(site::emulated(&block, &code, symbol.address, &inner)
+        .chain(block.steps.first())
+        .find_map(place))
 }
 
 const TOO_LARGE: NotCountable =

@@ -16,8 +16,8 @@
 //! | events were lost                    | nothing: what comes next is right again                     |
 //!
 //! A frame that is gone without a return of its own was left by an exception, where the interpreter
-//! does not tell of these (CPython 3.11 and later without a marker), or its return was lost. That it
-//! was left is certain, but not when: [`Way::Unseen`].
+//! does not tell of these (CPython 3.11), or its return was lost. That it was left is certain, but not
+//! when: [`Way::Unseen`].
 
 mod stacks;
 #[cfg(test)]

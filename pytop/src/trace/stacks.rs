@@ -226,11 +226,12 @@ fn leave(
         shorten(stack, stack.open.len() - inner, event, tell);
     }
     let found = at.is_some() || (depth > 0 && stack.open.len() == depth);
-    if found && let Some(open) = stack.open.pop() {
-        if open.function.names.is_some() || entered_before.is_none() {
-            told(stack, event, &open, way, tell);
-            return;
-        }
+    if found
+        && let Some(open) = stack.open.pop()
+        && (open.function.names.is_some() || entered_before.is_none())
+    {
+        told(stack, event, &open, way, tell);
+        return;
     }
     if let Some(function) = entered_before {
         let depth = depth.saturating_sub(1).max(stack.open.len());

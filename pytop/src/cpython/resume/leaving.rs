@@ -18,8 +18,10 @@ use registers::Registers;
 /// Where frames are left.
 #[derive(Debug)]
 pub(in crate::cpython) struct Leaving {
-    /// Where in the file, and where the frame is then.
-    pub(in crate::cpython) exits: Vec<(u64, Value)>,
+    /// Where in the file it returns, and where the frame is then.
+    pub(in crate::cpython) returns: Vec<(u64, Value)>,
+    /// The same where it yields.
+    pub(in crate::cpython) yields: (u64, Value),
     /// Where in the file a generator is made.
     pub(in crate::cpython) created: u64,
 }
@@ -46,22 +48,28 @@ pub(in crate::cpython) fn leaving(
         })?
         .1;
     let registers = registers::tell(&blocks, &nop, &all, &layout)?;
-    let wanted = opcodes.leaving.iter().chain([&opcodes.return_generator]);
-    let handlers = wanted
+    let others = [opcodes.yield_value, opcodes.return_generator];
+    let handlers = opcodes
+        .returning
+        .iter()
+        .chain(&others)
         .map(|opcode| handler(elf, &table, *opcode))
         .collect::<Result<Vec<_>, _>>()?;
     let pieces: Vec<_> = handlers.iter().map(Handler::piece).collect();
     let references = jumps::search(elf, &pieces, None)?.ok_or(bad(
         "is in a file too large to be searched for jumps into it",
     ))?;
-    let mut exits = handlers
+    let mut returns = handlers
         .iter()
         .map(|handler| exit(elf, &table, handler, &references, &registers))
         .collect::<Result<Vec<_>, _>>()?;
-    let (created, _) = exits.pop().ok_or(bad(NO_BLOCK))?;
-    exits.sort_unstable_by_key(|(offset, _)| *offset);
-    exits.dedup_by_key(|(offset, _)| *offset);
-    Ok(Leaving { exits, created })
+    let (created, _) = returns.pop().ok_or(bad(NO_BLOCK))?;
+    let yields = returns.pop().ok_or(bad(NO_BLOCK))?;
+    Ok(Leaving {
+        returns,
+        yields,
+        created,
+    })
 }
 
 fn bad(why: &'static str) -> NotCountable {
