@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pytop::cpython::{CodeMethod, Examined, Value, examine_image};
+use pytop::cpython::{CodeMethod, Examined, Value, examine_image, fuzzing};
 use pytop_common::marker::{Argument, ArgumentKind, MarkerSpec, NO_REGISTER, REGISTERS};
 
 /// Words of `struct pt_regs` on x86-64 that hold a general register.
@@ -17,6 +17,9 @@ pub fn examine(image: &[u8]) {
     };
     if let Some(version) = interpreter.version {
         assert!(!version.to_string().is_empty());
+    }
+    for offset in fuzzing::exits(image, &interpreter) {
+        in_file(image, offset, 1);
     }
     match interpreter.entry {
         Ok(sites) => {

@@ -96,8 +96,23 @@ pub struct FrameSpec {
     pub executing: u16,
     /// 1 when frames are known by their number alone, because the other probes tell no more.
     pub counted: u8,
+    /// A [`Condition`].
+    pub condition: u8,
     /// Always zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
+}
+
+/// When a hit of a probe counts: [`FrameSpec::condition`].
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Each time.
+    #[default]
+    Always = 0,
+    /// When the processor's zero flag is set.
+    Set = 1,
+    /// When it is clear.
+    Clear = 2,
 }
 
 /// [`FrameSpec::contained`] when the state of a thread has the pointer itself.

@@ -22,7 +22,7 @@ use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktim
 use aya_ebpf::programs::ProbeContext;
 use pytop_common::code::{FIRST_INTERNAL_OWNER, Offsets};
 use pytop_common::count::{CODE_OBJECT, FrameKey, KnownFrame, Loss};
-use pytop_common::trace::{Event, FrameSpec, Kind, NO_CONTAINER, Thread, UNKNOWN};
+use pytop_common::trace::{Condition, Event, FrameSpec, Kind, NO_CONTAINER, Thread, UNKNOWN};
 
 use crate::argument::{self, Registers};
 use crate::code::{self, code_of, read};
@@ -134,6 +134,11 @@ fn passes_on(caller: u64, thread: &Thread, spec: &FrameSpec) -> bool {
 #[inline(always)]
 pub fn evaluated(context: &ProbeContext) -> Result<(), Loss> {
     let (spec, registers) = at(context)?;
+    let set = registers.zero_flag();
+    if spec.condition != Condition::Always as u8 && (spec.condition == Condition::Set as u8) != set
+    {
+        return Ok(());
+    }
     let stack = registers.find(&spec.stack).ok_or(Loss::Implausible)?;
     let thread = current_thread()?;
     let mut event = Event {

@@ -137,7 +137,9 @@ fn assert_is_what_the_program_did(interpreter: &'static Interpreter, method: &st
     let recorded = recorded(&python, counts);
     let lines = lines(&python, method);
     // Only 3.11 does not tell of exceptions.
-    let unseen = lines.iter().any(|line| line.how.as_deref() == Some("unseen"));
+    let unseen = lines
+        .iter()
+        .any(|line| line.how.as_deref() == Some("unseen"));
     assert_eq!(unseen, interpreter.name == "3.11");
     let traced = traced(&lines);
     assert_eq!(recorded.len(), 4, "a main thread and three others");

@@ -10,8 +10,6 @@
 //! a copy of a function for one caller, but not of this one: it saves addresses of its own labels
 //! in a static table (`opcode_targets`), which neither GCC nor Clang copies or inlines.
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl};
-
 use super::block::Path;
 use super::code::{EvalSite, Failure};
 use super::elf::Elf;
@@ -25,9 +23,6 @@ const EVALUATOR: &str = "_PyEval_EvalFrameDefault";
 /// Their numbers in instructions: the first and the second argument of a function.
 const RDI: u8 = 7;
 const RSI: u8 = 6;
-
-/// More of the function than this is not searched, in bytes.
-const MAX_FUNCTION: u64 = 1 << 20;
 
 fn bad(why: &'static str) -> Failure {
     NotCountable::BadEvaluator(why).into()
@@ -56,29 +51,6 @@ pub(super) fn function(
         return Err(bad("is no function"));
     }
     Ok(Some(symbol))
-}
-
-/// Where in the file the function returns: its `ret` instructions, of which GCC makes one. At a
-/// `ret` the stack pointer is what it was at the first instruction, whatever happened between, so
-/// that each return is known to be that of one entry. The kernel could tell of returns too (a
-/// `uretprobe`), but not of more than 64 that are nested, and it would change the program's stack.
-pub(super) fn exits(elf: &Elf<'_>, symbol: &Symbol) -> Result<Vec<u64>, Failure> {
-    if symbol.size == 0 || symbol.size > MAX_FUNCTION {
-        return Err(NotCountable::NoExits("does not tell where its evaluator ends").into());
-    }
-    let code = code_at(elf, symbol.address, symbol.size)?;
-    let mut offsets = Vec::new();
-    for instruction in Decoder::with_ip(64, &code, symbol.address, DecoderOptions::NONE) {
-        if instruction.flow_control() == FlowControl::Return {
-            let size = instruction.len() as u64;
-            let offset = elf.file_offset(instruction.ip(), size, |segment| segment.executable);
-            offsets.extend(offset);
-        }
-    }
-    if offsets.is_empty() {
-        return Err(NotCountable::NoExits("has an evaluator that never returns").into());
-    }
-    Ok(offsets)
 }
 
 /// The site in an interpreter of 3.6 to 3.10.

@@ -17,7 +17,7 @@ use std::path::Path as FilePath;
 
 use pytop_common::code::Location;
 use pytop_common::marker::MarkerSpec;
-use pytop_common::trace::{FrameSpec, NO_CONTAINER};
+use pytop_common::trace::{Condition, FrameSpec, NO_CONTAINER};
 
 use super::block::{Block, Path, RSP};
 use super::code::Failure;
@@ -29,7 +29,9 @@ use super::source::{Fault, ReadAt, Source};
 use super::specification::{location, offsets, small};
 use super::symbols::{Dynamic, Symbol};
 use super::version::Version;
-use super::{Architecture, ExamineError, Interpreter, NotCountable, eval, marker, notes, resume};
+use super::{
+    Architecture, ExamineError, Interpreter, NotCountable, eval, marker, notes, resume, returns,
+};
 
 /// Name of the marker at the exit of a frame.
 const RETURN: &str = "function__return";
@@ -100,7 +102,7 @@ pub fn examine_exits(
     }
 }
 
-fn probes(
+pub(super) fn probes(
     file: &dyn ReadAt,
     length: u64,
     interpreter: &Interpreter,
@@ -170,20 +172,23 @@ fn evaluated(
             ..spec
         }),
     )];
-    // Where it returns, the stack pointer is what it was when it began.
-    let returned = FrameSpec {
-        stack: Location {
+    let exits = returns::find(elf, &symbol)?;
+    if exits.is_empty() {
+        return Err(NotCountable::NoExits("does not tell where its evaluator returns").into());
+    }
+    for exit in exits {
+        let stack = Location {
             register: STACK_POINTER,
+            plus: exit.plus.try_into().map_err(|_| TOO_LARGE)?,
             ..Location::NONE
-        },
-        ..spec
-    };
-    let exits = eval::exits(elf, &symbol)?;
-    probes.extend(
-        exits
-            .into_iter()
-            .map(|offset| unmarked(offset, Says::Evaluated(returned))),
-    );
+        };
+        let returned = FrameSpec {
+            stack,
+            condition: exit.condition as u8,
+            ..spec
+        };
+        probes.push(unmarked(exit.file_offset, Says::Evaluated(returned)));
+    }
     Ok(probes)
 }
 
@@ -284,7 +289,8 @@ fn thrown(
         contained: contained.ok_or(TOO_LARGE)?,
         executing: 0,
         counted: counted.into(),
-        reserved: [0; 5],
+        condition: Condition::Always as u8,
+        reserved: [0; 4],
     };
     Ok(unmarked(begin.file_offset, Says::Throw(spec)))
 }

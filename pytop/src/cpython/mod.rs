@@ -27,6 +27,7 @@
 //! resume      the method `resume` of 3.11 and later: the handlers of the RESUME bytecodes
 //! code        what the last two have in common
 //! exits       where frames are left, for a trace
+//! returns     where a function returns
 //! ```
 //!
 //! The marker is found with every examination ([`examine`]). The other two read the whole text of
@@ -49,6 +50,7 @@ mod marker;
 mod notes;
 mod reason;
 mod resume;
+mod returns;
 mod site;
 mod source;
 mod specification;
