@@ -54,12 +54,19 @@ pub fn marked(context: &ProbeContext, kind: Kind) -> Result<(), Loss> {
         line: 0,
     };
     let mut event = Event {
-        text: text(&key, &marked.located()),
         line: marked.line,
         kind: kind as u8,
         ..Event::default()
     };
-    count(thread, &mut event, matches!(kind, Kind::Entry));
+    let enters = matches!(kind, Kind::Entry);
+    if thread.depth.wrapping_add(enters.into()) <= MAX_DEPTH.load() {
+        let located = marked.located();
+        event.text = known_text(&key, &located);
+        if event.text == 0 {
+            event.text = new_text(&key, &located);
+        }
+    }
+    count(thread, &mut event, enters);
     Ok(())
 }
 
@@ -461,6 +468,9 @@ extern "C" fn count_frames(offsets: *const Offsets, walk: *mut Walk) -> u64 {
 /// Puts the names and the first line of a frame's code into an event.
 #[inline(always)]
 fn name(thread: &Thread, event: &mut Event, frame: u64, offsets: &Offsets) -> Result<(), Loss> {
+    if event.depth > MAX_DEPTH.load() {
+        return Ok(());
+    }
     let code = code_of(frame, offsets)?;
     let Ok(located) = code::located(code, offsets) else {
         return Ok(());
@@ -471,15 +481,19 @@ fn name(thread: &Thread, event: &mut Event, frame: u64, offsets: &Offsets) -> Re
         pid: thread.pid,
         line: 0,
     };
-    event.text = text(&key, &located);
     event.line = located.line;
+    event.text = known_text(&key, &located);
+    if event.text == 0 {
+        code::require_code_type(code, offsets)?;
+        event.text = new_text(&key, &located);
+    }
     Ok(())
 }
 
-/// The key of the names in the table of texts, where they are kept from here on. 0 when they cannot
-/// be read, or when there is no room for them.
+/// The key of names in the table of texts; 0 when they are not those that were seen at these
+/// addresses before.
 #[inline(never)]
-fn text(key: &FrameKey, located: &Located) -> u64 {
+fn known_text(key: &FrameKey, located: &Located) -> u64 {
     if let Some(known) = KNOWN.get_ptr(key)
         // SAFETY: at worst the entry is reused for another function meanwhile.
         && let Some(known) = unsafe { known.as_ref() }
@@ -488,6 +502,13 @@ fn text(key: &FrameKey, located: &Located) -> u64 {
     {
         return known.names.text;
     }
+    0
+}
+
+/// The key of names in the table of texts, where they are kept from here on. 0 when they cannot be
+/// read, or when there is no room for them.
+#[inline(never)]
+fn new_text(key: &FrameKey, located: &Located) -> u64 {
     let Ok(names) = names::identify(located) else {
         return 0;
     };

@@ -2,9 +2,9 @@
 //!
 //! One stage a module, one direction: [`discover`] finds processes, [`cpython`] knows what is in
 //! their files, [`probe`] attaches and drains the kernel's counts, [`model`] turns them into rows,
-//! [`report`] and [`tui`] draw those. Nothing imports what stands after it in this list, but for
-//! [`session`], which drives the first four, and [`cli`], which only names options. [`updates`] is
-//! what the session and the screen say to each other.
+//! and [`trace`] events into calls, [`report`] and [`tui`] draw those. Nothing imports what stands
+//! after it in this list, but for [`session`], which drives the first four, and [`cli`], which only
+//! names options. [`updates`] is what the session and the screen say to each other.
 
 pub mod cli;
 pub mod cpython;

@@ -18,7 +18,8 @@ struct Line {
     pid: u32,
     tid: u32,
     depth: u64,
-    line: Option<u32>,
+    #[serde(rename = "line")]
+    number: Option<u32>,
     function: Option<String>,
     lost: Option<u64>,
 }
@@ -180,7 +181,7 @@ fn lines_are_those_of_the_functions() {
         let leaves = lines
             .iter()
             .filter(|line| line.function.as_deref() == Some("leaf"));
-        assert!(leaves.clone().all(|line| line.line == Some(leaf)));
+        assert!(leaves.clone().all(|line| line.number == Some(leaf)));
         let times: Vec<u64> = lines
             .iter()
             .filter(|line| line.tid == line.pid)

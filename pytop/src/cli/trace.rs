@@ -158,3 +158,87 @@ fn ring(text: &str) -> Result<u32, &'static str> {
         .filter(|size: &u32| (1..=1024).contains(size) && size.is_power_of_two())
         .ok_or("must be a power of two from 1 to 1024")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Stop, Task, task};
+    use super::*;
+
+    fn read(line: &str) -> Result<TraceArgs, Stop> {
+        let words = line.split(' ').filter(|word| !word.is_empty());
+        let words = ["pytop", "trace"].into_iter().chain(words);
+        match task(words.map(OsString::from))? {
+            Task::Trace(arguments) => Ok(*arguments),
+            Task::Top(_) => panic!("it is no top"),
+        }
+    }
+
+    #[test]
+    fn defaults() {
+        let arguments = read("").unwrap();
+        assert!(arguments.pids.is_empty() && arguments.command.is_empty());
+        assert_eq!(arguments.format, TraceFormat::Text);
+        assert_eq!(arguments.weight, Weight::Time);
+        let room = Room {
+            ring: 16 << 20,
+            max_depth: u32::MAX,
+        };
+        assert_eq!(arguments.room(), room);
+    }
+
+    #[test]
+    fn options_are_read() {
+        type Check = fn(&TraceArgs) -> bool;
+        let table: &[(&str, Check)] = &[
+            ("-p 3 --pid 2,3", |trace| trace.pids == [2, 3]),
+            ("--children -- a --b", |trace| {
+                trace.children && trace.command == ["a", "--b"]
+            }),
+            ("-f x --subtree", |trace| trace.subtree),
+            ("--max-depth 3 --buffer 2", |trace| {
+                let room = trace.room();
+                (room.ring, room.max_depth) == (2 << 20, 3)
+            }),
+            ("--duration 1.5", |trace| {
+                trace.duration == Some(Duration::from_millis(1500))
+            }),
+            ("--format folded --weight calls -o x", |trace| {
+                trace.format == TraceFormat::Folded
+                    && trace.weight == Weight::Calls
+                    && trace.output.is_some()
+            }),
+        ];
+        for (line, check) in table {
+            assert!(check(&read(line).unwrap()), "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_explained() {
+        for (line, message) in [
+            ("-p 1 -- a", "'--pid' cannot be used with a command"),
+            ("--children", "'--children' needs '--pid' or a command"),
+            ("--", "there is no command after '--'"),
+            ("--subtree", "--filter"),
+            ("--max-depth 0", "'--max-depth <N>'"),
+            ("--duration 0", "must be a number of seconds from 0.001"),
+            ("--buffer 3", "must be a power of two from 1 to 1024"),
+            ("--format table", "'--format <FORMAT>'"),
+        ] {
+            let Err(Stop::Usage(said)) = read(line) else {
+                panic!("{line} is accepted");
+            };
+            assert!(said.contains(message), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn help_tells_of_every_sign() {
+        let Err(Stop::Shown(help)) = read("--help") else {
+            panic!("no help");
+        };
+        for sign in ["=>", "!>", "<=", "<~", "<+", "events lost"] {
+            assert!(help.contains(sign), "{sign}");
+        }
+    }
+}

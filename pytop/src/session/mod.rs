@@ -6,6 +6,7 @@
 //! kernel's process events ─┐                       ┌─ a snapshot at the end of each interval
 //! a sweep every second ────┤                       │
 //! the end of an interval ──┼─▶ Session ─ Update ──▶┤  the screen, or a report
+//! events of a trace ───────┤                       │
 //! the command's stops ─────┤      ▲                │
 //! signals, process ends ───┘      └── Command ─────┘
 //! ```

@@ -1,5 +1,6 @@
 # Enters and leaves functions in every way there is. With an argument it keeps its own record of
-# that, by sys.setprofile, and prints it: thread, sign, frames, functions entered and not left, name.
+# that, by sys.setprofile, and prints it: thread, sign, how many frames there are, how many functions
+# were entered and not left, name.
 import asyncio
 import functools
 import itertools
