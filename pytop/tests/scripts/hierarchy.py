@@ -114,6 +114,21 @@ def holds(generator):
         leaf()
 
 
+def ends():
+    try:
+        yield 1
+    except KeyError:
+        leaf()
+    return 5
+
+
+def follows():
+    value = yield from ends()
+    leaf()
+    yield value
+    yield from ends()
+
+
 def generators():
     list(numbers(3))
     list(delegates())
@@ -147,6 +162,17 @@ def generators():
     closed = holds(takes())
     next(closed)
     closed.close()
+    if sys.version_info[:2] != (3, 11):
+        # What is thrown makes the inner one return, and the outer one goes on. 3.11 tells of no
+        # entry then, to a profile neither.
+        following = follows()
+        next(following)
+        following.throw(KeyError)
+        next(following)
+        try:
+            following.throw(KeyError)
+        except StopIteration:
+            leaf()
     fresh = holds(numbers(5))
     try:
         fresh.throw(KeyError)

@@ -6,6 +6,7 @@ mod damage;
 mod identity;
 mod markers;
 mod program;
+mod returns;
 mod seeds;
 mod versions;
 
