@@ -200,14 +200,15 @@ impl Session {
 
     /// Tells of threads that tell no more: those that have ended, or all of them.
     fn tell_ended(&mut self, audience: &mut Audience, all: bool) {
-        let Some(trace) = &self.trace else { return };
         let buried = self.members.take_ended();
+        // Threads of others are among them where everyone has the probes.
         let runs = |pid: u32, tid: u32| Path::new(&format!("/proc/{pid}/task/{tid}")).exists();
-        let ended: HashSet<u32> = trace
-            .threads
-            .iter()
-            .filter(|(tid, pid)| !runs(**pid, **tid))
-            .map(|(tid, _)| *tid)
+        let ended: HashSet<u32> = self
+            .kernel
+            .events()
+            .threads()
+            .filter(|thread| !runs(thread.pid, thread.tid))
+            .map(|thread| thread.tid)
             .collect();
         if ended.is_empty() && buried.is_empty() && !all {
             return;
@@ -245,10 +246,12 @@ impl Session {
         for pid in over {
             self.attachments.release(pid);
         }
-        audience.tell(Update::Traced(Arc::new(Batch {
-            ended: gone,
-            ..Batch::default()
-        })));
+        if !gone.is_empty() {
+            audience.tell(Update::Traced(Arc::new(Batch {
+                ended: gone,
+                ..Batch::default()
+            })));
+        }
     }
 
     /// Tells everything that has happened until now. Who goes on meanwhile is not followed for ever.
