@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pytop::cpython::fuzzing::listing;
+use pytop::cpython::fuzzing::{self, listing};
 use pytop::cpython::{CodeMethod, Examined, Value, examine_image};
 use pytop_common::marker::{Argument, ArgumentKind, MarkerSpec, NO_REGISTER, REGISTERS};
 
@@ -19,6 +19,9 @@ pub fn examine(image: &[u8]) {
     };
     if let Some(version) = interpreter.version {
         assert!(!version.to_string().is_empty());
+    }
+    for offset in fuzzing::exits(image, &interpreter) {
+        in_file(image, offset, 1);
     }
     match interpreter.entry {
         Ok(sites) => {

@@ -73,7 +73,7 @@ impl Inspector {
                 ProcRoot::host().context("cannot open /proc")?,
                 Box::new(|file, path| cpython::examine(file, path).map_err(Into::into)),
             ),
-            planner: Planner::new(MethodChoice::Auto),
+            planner: Planner::new(MethodChoice::Auto, false),
         })
     }
 

@@ -1,6 +1,7 @@
 //! From the options to the exit status: starts a session and shows what it tells.
 
 mod answer;
+mod trace;
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Seek as _, Write as _};
@@ -94,6 +95,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         None => top(&cli.top),
         Some(Task::Probes(options)) => Ok(answer::probes(options)?),
         Some(Task::Doctor(options)) => Ok(answer::doctor(options)?),
+        Some(Task::Trace(options)) => trace::run(options),
     }
 }
 
@@ -122,6 +124,7 @@ fn top(cli: &Top) -> Result<ExitCode, Failure> {
         snapshots: cli.snapshots(),
         method: cli.method,
         capacity: cli.table_size.map_or(Capacity::AsNeeded, Capacity::Fixed),
+        trace: None,
         count_nothing: cli.count_nothing,
     };
     let (to_us, updates) = channel(WAITING_UPDATES);
@@ -274,7 +277,7 @@ fn print(
                     result => result?,
                 }
             }
-            Update::Ended(_) => {}
+            Update::Traced(_) | Update::Ended(_) => {}
         }
     }
     // The session ends when nobody can ask anything of it any more.

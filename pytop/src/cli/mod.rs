@@ -6,6 +6,7 @@ mod doctor;
 mod pid;
 mod probes;
 mod top;
+mod trace;
 mod usage;
 
 use std::ffi::OsString;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub use doctor::Doctor;
 pub use probes::Probes;
 pub use top::{Format, MethodChoice, Top};
+pub use trace::{Trace, TraceFormat, Weight};
 pub use usage::Stop;
 
 /// A live top for Python function calls
@@ -56,6 +58,7 @@ pub struct Cli {
     reason = "the help of each is the comment of its options, which one here would replace"
 )]
 pub enum Task {
+    Trace(Box<Trace>),
     Probes(Probes),
     Doctor(Doctor),
 }
@@ -80,6 +83,7 @@ Examples:
   pytop -f '^/srv/'               only code below /srv
   pytop -g process                which processes call most
   pytop --format json | jq -c '.rows[]'
+  pytop trace -- python3 app.py   not how often, but who calls whom
   pytop probes                    which markers interpreters have, and how each is counted
   pytop doctor                    whether pytop can count here, and what is missing
 
@@ -116,6 +120,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop>
             probes.tidy();
             Ok(())
         }
+        Some(Task::Trace(trace)) => trace.check(arguments.iter().any(|word| word == "--")),
         Some(Task::Doctor(_)) => Ok(()),
     };
     checked.map_err(|reason| wrong(reason.to_owned()))?;

@@ -224,7 +224,7 @@ fn interval(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("must be from {SHORTEST_INTERVAL} to {LONGEST_INTERVAL}"))
 }
 
-fn filter(text: &str) -> Result<Filter, String> {
+pub(super) fn filter(text: &str) -> Result<Filter, String> {
     text.parse::<Filter>()
         .map_err(|error| format!("not a regular expression: {}", error.reason))
 }

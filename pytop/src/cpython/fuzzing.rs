@@ -6,7 +6,8 @@ use pytop_common::marker::Argument;
 
 use super::arguments::{self, Surroundings};
 use super::block::{Block, stepping};
-use super::{Architecture, Listing, Version, jumps, marker, notes};
+use super::exits::{self, Entries};
+use super::{Architecture, Interpreter, Listing, Version, jumps, marker, notes};
 
 /// Follows instructions at an address, and looks for branches among them.
 pub fn instructions(code: &[u8], address: u64) {
@@ -29,6 +30,18 @@ pub fn listing(image: &[u8]) -> Option<Listing> {
         let _ = listing.load_bias(0x7f00_0000_0000, offset);
     }
     Some(listing)
+}
+
+/// Finds where frames are left in bytes that are a file. Returns where in it the probes would go.
+#[must_use]
+pub fn exits(image: &[u8], interpreter: &Interpreter) -> Vec<u64> {
+    let mut offsets = Vec::new();
+    for entries in [Entries::Marker, Entries::Code] {
+        let probes = exits::probes(&image, image.len() as u64, interpreter, entries);
+        let probes = probes.unwrap_or_default();
+        offsets.extend(probes.iter().map(|probe| probe.file_offset));
+    }
+    offsets
 }
 
 /// Reads a section of notes.

@@ -30,6 +30,11 @@ pub(super) fn is_entry(provider: &[u8], name: &[u8]) -> bool {
     provider == PROVIDER && name == ENTRY
 }
 
+/// Whether these are the provider and the name of the marker where a frame is left.
+pub(super) fn is_return(provider: &[u8], name: &[u8]) -> bool {
+    provider == PROVIDER && name == b"function__return"
+}
+
 /// The places of the marker that `notes` describe.
 pub(super) fn sites(
     elf: &Elf<'_>,

@@ -27,6 +27,8 @@
 //! resume      the method `resume` of 3.11 and later: the handlers of the RESUME bytecodes
 //! code        what the last two have in common
 //! listing     every marker of a file, whoever provides it
+//! exits       where frames are left, for a trace
+//! returns     where a function returns
 //! ```
 //!
 //! The marker is found with every examination ([`examine`]). The other two read the whole text of
@@ -39,6 +41,7 @@ mod code;
 
 mod elf;
 mod eval;
+mod exits;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -49,6 +52,7 @@ mod marker;
 mod notes;
 mod reason;
 mod resume;
+mod returns;
 mod site;
 mod source;
 mod specification;
@@ -66,6 +70,7 @@ use pytop_common::marker::MarkerSpec;
 pub use code::{
     ANALYSIS, CodeMethod, EvalSite, Examined, Stepping, Value, examine_code, examine_image,
 };
+pub use exits::{Entries, Says, TraceProbe, examine_exits};
 pub use layout::{
     BytecodeLayout, CodeLayout, CurrentFrame, Layout, Repeats, TextLayout, ThreadLayout,
 };

@@ -90,7 +90,7 @@ impl Diagnosis {
     /// There is no `/proc` to look at.
     pub fn make() -> Result<Self> {
         let survey = Survey::take(Capacity::default());
-        let mut planner = Planner::new(crate::cli::MethodChoice::Auto);
+        let mut planner = Planner::new(crate::cli::MethodChoice::Auto, false);
         let mut findings = vec![kernel::version(&survey)];
         findings.extend(restrictions::all(&survey));
         findings.extend(kernel::all(&survey));

@@ -140,6 +140,15 @@ pub struct Losses {
     pub implausible: u64,
 }
 
+/// What the kernel side has noticed beside what it was to count or to tell.
+#[derive(Clone, Debug, Default)]
+pub struct Noticed {
+    /// Hits that are in no frame and no event.
+    pub losses: Losses,
+    /// Processes whose counts are incomplete, and what was seen there.
+    pub incomplete: Vec<(u32, Incomplete)>,
+}
+
 /// The maps in which calls are counted.
 pub(super) struct Counts {
     active: ArrayOfMaps<MapData>,
@@ -279,6 +288,21 @@ impl Counts {
             frames,
             losses,
             incomplete,
+        })
+    }
+
+    /// File and function, by their hash in an event.
+    pub(super) fn look_up(&mut self, text: u64) -> Option<Names> {
+        self.texts.mark(text);
+        self.texts.get(text).cloned()
+    }
+
+    pub(super) fn notice(&mut self) -> Result<Noticed, MapError> {
+        self.texts.end_interval();
+        self.texts.begin_interval();
+        Ok(Noticed {
+            losses: new_losses(&self.losses, &mut self.losses_before)?,
+            incomplete: self.incomplete()?,
         })
     }
 

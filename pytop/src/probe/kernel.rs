@@ -13,11 +13,13 @@ use pytop_common::code::CodeSpec;
 use pytop_common::count::METER_SITE;
 use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::QuickSite;
+use pytop_common::trace::FrameSpec;
 use thiserror::Error;
 
 pub use survey::{Loaded, Survey};
 
-use super::counts::{Capacity, Counts, Drained, Seen};
+use super::counts::{Capacity, Counts, Drained, Noticed, Seen};
+use super::events::Events;
 use super::meter::{self, Meter};
 use super::program::{Program, ProgramError, Programs, Purpose};
 use super::quick::quick_site;
@@ -39,6 +41,8 @@ pub enum Description {
     Marker(MarkerSpec),
     /// What is where at a probe without a marker.
     Code(CodeSpec),
+    /// What is where at a probe of a trace.
+    Frame(FrameSpec),
     /// That it was hit is all.
     Nothing,
 }
@@ -57,8 +61,27 @@ pub struct Kernel {
     codes: Array<MapData, CodeSpec>,
     /// What makes a quick program for each site that can have one.
     quick: HashMap<SiteId, QuickSite>,
+    frames: Array<MapData, FrameSpec>,
     next_site: u16,
     counts: Counts,
+    events: Events,
+}
+
+/// How much room a trace has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of the ring of events: a power of two, and no less than a page.
+    pub ring: u32,
+    /// Frames below so many others are not told.
+    pub max_depth: u32,
+}
+
+impl Room {
+    /// None: for a top, which counts.
+    const NONE: Self = Self {
+        ring: 4096,
+        max_depth: 0,
+    };
 }
 
 /// Why the programs could not be loaded.
@@ -102,19 +125,24 @@ pub enum LoadError {
 impl Kernel {
     /// Loads programs and maps.
     pub fn load(capacity: Capacity) -> Result<Self, LoadError> {
-        Self::load_with(capacity, true)
+        Self::load_with(capacity, Room::NONE, true)
+    }
+
+    /// Loads programs and maps for a trace.
+    pub fn load_for_trace(room: Room) -> Result<Self, LoadError> {
+        Self::load_with(Capacity::Fixed(1), room, true)
     }
 
     /// [`Kernel::load`], but each probe becomes a perf event, as on kernels without `uprobe_multi`
     /// links.
     pub fn load_without_links(capacity: Capacity) -> Result<Self, LoadError> {
-        Self::load_with(capacity, false)
+        Self::load_with(capacity, Room::NONE, false)
     }
 
-    fn load_with(capacity: Capacity, links: bool) -> Result<Self, LoadError> {
+    fn load_with(capacity: Capacity, room: Room, links: bool) -> Result<Self, LoadError> {
         let pmu_type = uprobe_pmu_type()?;
         require_uprobes(pmu_type)?;
-        let (mut ebpf, mut programs) = load_object(capacity)?;
+        let (mut ebpf, mut programs) = load_object(capacity, room)?;
         // The kernel works at the one, and waits at the other.
         let (ready, counts) = thread::scope(|scope| {
             let counts = scope.spawn(|| Counts::new(&mut ebpf, capacity));
@@ -126,6 +154,8 @@ impl Kernel {
         let counts = counts.map_err(|error| explain_map(&error))?;
         let markers = Array::try_from(take_map(&mut ebpf, "MARKERS")?).map_err(failed)?;
         let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
+        let frames = Array::try_from(take_map(&mut ebpf, "FRAMES")?).map_err(failed)?;
+        let events = Events::new(&mut ebpf).map_err(|error| explain_map(&error))?;
         Ok(Self {
             _ebpf: ebpf,
             programs,
@@ -133,8 +163,10 @@ impl Kernel {
             markers,
             codes,
             quick: HashMap::new(),
+            frames,
             next_site: 0,
             counts,
+            events,
         })
     }
 
@@ -154,6 +186,7 @@ impl Kernel {
         match description {
             Description::Marker(spec) => self.markers.set(index, spec, 0).map_err(failed)?,
             Description::Code(spec) => self.codes.set(index, spec, 0).map_err(failed)?,
+            Description::Frame(spec) => self.frames.set(index, spec, 0).map_err(failed)?,
             Description::Nothing => {}
         }
         if let Some(quick) = quick_site(description) {
@@ -216,6 +249,22 @@ impl Kernel {
         self.counts.seen(pid)
     }
 
+    /// What has happened in traced threads.
+    pub fn events(&mut self) -> &mut Events {
+        &mut self.events
+    }
+
+    /// The names with this key in the table of texts, whether they were asked for before or not.
+    pub fn names_of_event(&mut self, text: u64) -> Option<Names> {
+        self.counts.look_up(text)
+    }
+
+    /// What was noticed since the call before, without a look at the counts: for a trace, which has
+    /// none.
+    pub fn notice(&mut self) -> Result<Noticed, MapError> {
+        self.counts.notice()
+    }
+
     /// Forgets what the kernel knows of processes that have ended.
     pub fn forget_processes(&mut self, pids: impl IntoIterator<Item = u32>) {
         self.counts.forget_processes(pids);
@@ -233,7 +282,7 @@ fn prepare(programs: &mut Programs, links: bool) -> Result<(), LoadError> {
 }
 
 /// Makes the maps of the object, and takes its programs, none of which is loaded yet.
-fn load_object(capacity: Capacity) -> Result<(Ebpf, Programs), LoadError> {
+fn load_object(capacity: Capacity, room: Room) -> Result<(Ebpf, Programs), LoadError> {
     let seed = rand_seed();
     // Kernel types are of no use to programs that read none, and the log costs time: whatever is
     // refused is a map.
@@ -243,6 +292,8 @@ fn load_object(capacity: Capacity) -> Result<(Ebpf, Programs), LoadError> {
         .override_global("SEED", &seed, true)
         .map_max_entries("TEXTS", capacity.of_texts())
         .map_max_entries("KNOWN", capacity.of_known())
+        .override_global("MAX_DEPTH", &room.max_depth, true)
+        .map_max_entries("EVENTS", room.ring)
         .load(OBJECT)
         .map_err(|error| explain(&error))?;
     let programs = Programs::new(OBJECT, ebpf.maps(), Purpose::Event)?;

@@ -31,6 +31,22 @@ pub enum Program {
     Evaluation,
     /// Counts entries at the handler of a RESUME bytecode.
     Resume,
+    /// Tells an entry at a `function__entry` marker.
+    TraceEntry,
+    /// Tells an exit at a `function__return` marker.
+    TraceReturn,
+    /// Tells an entry at the frame evaluation function.
+    TraceEvaluation,
+    /// Tells an exit at the frame evaluation function.
+    TraceEvaluated,
+    /// Tells an entry at the handler of a RESUME bytecode.
+    TraceResume,
+    /// Tells an exit at the handler of a bytecode that leaves a frame.
+    TraceLeave,
+    /// Tells an entry by an exception at the frame evaluation function.
+    TraceThrow,
+    /// Tells that a generator was made.
+    TraceCreated,
     /// Notes that code made by a just-in-time compiler runs.
     Compiled,
     /// Does nothing: for measuring what the probe itself costs.
@@ -51,6 +67,14 @@ impl Program {
             Self::FunctionEntry => "function_entry",
             Self::Evaluation => "evaluation",
             Self::Resume => "resume",
+            Self::TraceEntry => "trace_entry",
+            Self::TraceReturn => "trace_return",
+            Self::TraceEvaluation => "trace_evaluation",
+            Self::TraceEvaluated => "trace_evaluated",
+            Self::TraceResume => "trace_resume",
+            Self::TraceLeave => "trace_leave",
+            Self::TraceThrow => "trace_throw",
+            Self::TraceCreated => "trace_created",
             Self::Compiled => "compiled",
             Self::Empty => "empty",
         }
@@ -78,7 +102,7 @@ impl Program {
                 name: "quick_evaluation",
                 continuation: Continuation::Evaluation,
             }),
-            Self::Compiled | Self::Empty => None,
+            _ => None,
         }
     }
 }
@@ -334,7 +358,8 @@ fn data(map: &Map) -> Option<&MapData> {
         | Map::ArrayOfMaps(data)
         | Map::HashMap(data)
         | Map::LruHashMap(data)
-        | Map::ProgramArray(data) => Some(data),
+        | Map::ProgramArray(data)
+        | Map::RingBuf(data) => Some(data),
         _ => None,
     }
 }

@@ -167,7 +167,7 @@ pub(super) fn unicode(text: &Text) -> Cow<'_, str> {
 }
 
 /// Writes what is hidden as an escape, of which JSON itself asks only for the lowest controls.
-struct Visible;
+pub(super) struct Visible;
 
 impl Formatter for Visible {
     fn write_string_fragment<W: ?Sized + Write>(

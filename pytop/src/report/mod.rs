@@ -17,12 +17,14 @@ mod doctor;
 mod json;
 mod probes;
 mod table;
+mod trace;
 
 use std::io::{self, BufWriter, Write};
 
 pub use doctor::write as write_diagnosis;
 pub use probes::write as write_probes;
 pub use table::Layout;
+pub use trace::TraceReport;
 
 use crate::cli::Format;
 use crate::model::{Entry, EntryKey, Snapshot, Totals, View};

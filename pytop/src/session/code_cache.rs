@@ -353,6 +353,8 @@ mod tests {
                 layout: Layout {
                     frame_to_code: 0x20,
                     tagged_code_pointer: false,
+                    frame_to_previous: 0x18,
+                    frame_to_owner: None,
                     object_to_type: 8,
                     code_type: None,
                     code: CodeLayout {

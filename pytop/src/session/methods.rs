@@ -8,6 +8,7 @@ use std::thread;
 
 use super::attachments::File;
 use super::code_cache::CodeCache;
+use super::tracing;
 use crate::cli::MethodChoice;
 use crate::cpython::{CodeMethod, NotCountable, Version, examine_code};
 use crate::discover::FileId;
@@ -38,6 +39,8 @@ pub(crate) struct PlannedProbe {
 /// The plans of all files that were asked about.
 pub(crate) struct Planner {
     choice: MethodChoice,
+    /// What is planned is a trace.
+    traces: bool,
     cache: CodeCache,
     plans: HashMap<FileId, Result<Arc<Plan>, Arc<str>>>,
     /// Files that were looked for in the cache ahead of their use.
@@ -45,9 +48,10 @@ pub(crate) struct Planner {
 }
 
 impl Planner {
-    pub(crate) fn new(choice: MethodChoice) -> Self {
+    pub(crate) fn new(choice: MethodChoice, traces: bool) -> Self {
         Self {
             choice,
+            traces,
             cache: CodeCache::of_user(),
             plans: HashMap::new(),
             looked_up: HashSet::new(),
@@ -60,7 +64,7 @@ impl Planner {
     /// Why it cannot be counted, to complete the sentence "not counted: …".
     pub(crate) fn plan(&mut self, file: &File) -> Result<Arc<Plan>, Arc<str>> {
         let plan = self.plans.entry(file.id);
-        plan.or_insert_with(|| made(self.choice, &self.cache, file))
+        plan.or_insert_with(|| made(self.choice, self.traces, &self.cache, file))
             .clone()
     }
 
@@ -74,12 +78,12 @@ impl Planner {
 
     /// Plans for many files, with all processors.
     pub(crate) fn plan_all(&mut self, files: &[Arc<File>]) {
-        let (choice, cache) = (self.choice, &self.cache);
+        let (choice, traces, cache) = (self.choice, self.traces, &self.cache);
         let next = AtomicUsize::new(0);
         let work = || {
             let mut plans = Vec::new();
             while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                plans.push((file.id, made(choice, cache, file)));
+                plans.push((file.id, made(choice, traces, cache, file)));
             }
             plans
         };
@@ -99,15 +103,29 @@ impl Planner {
 
     /// Whether it is known how a file is counted, or can be found out without a long look at it.
     pub(super) fn is_quick(&mut self, file: &File) -> bool {
+        if self.traces {
+            return self.plans.contains_key(&file.id);
+        }
         self.plans.contains_key(&file.id)
             || file.interpreter.entry.is_ok()
             || (self.looked_up.insert(file.id) && kept(&self.cache, file).is_some())
     }
 }
 
-fn made(choice: MethodChoice, cache: &CodeCache, file: &File) -> Result<Arc<Plan>, Arc<str>> {
-    let plan = plan(choice, cache, file).map(Arc::new);
-    plan.map_err(|refusal| refusal.to_string().into())
+fn made(
+    choice: MethodChoice,
+    traces: bool,
+    cache: &CodeCache,
+    file: &File,
+) -> Result<Arc<Plan>, Arc<str>> {
+    let plan = plan(choice, cache, file);
+    let plan = if traces {
+        plan.and_then(|plan| tracing::of(plan, file))
+    } else {
+        plan
+    };
+    plan.map(Arc::new)
+        .map_err(|refusal| refusal.to_string().into())
 }
 
 /// Chooses: the live marker where there is one, unless another method was asked for.
@@ -202,10 +220,7 @@ fn found(cache: &CodeCache, file: &File) -> Result<CodeMethod, Refusal> {
         return Ok(kept);
     }
     let found = examine_code(&file.file, &file.path, &file.interpreter);
-    let found = found.map_err(|error| Refusal {
-        reason: error.to_string(),
-        remedy: None,
-    })?;
+    let found = found.map_err(|error| Refusal::because(error.to_string()))?;
     let found = found.map_err(|reason| Refusal::from(&reason))?;
     if let Some(build_id) = &file.interpreter.build_id {
         cache.keep(&file.file, build_id, &found);
@@ -225,6 +240,16 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
     /// What the user can do, where there is something.
     remedy: Option<&'static str>,
+}
+
+impl Refusal {
+    /// Nothing can be done about it.
+    pub(super) fn because(reason: String) -> Self {
+        Self {
+            reason,
+            remedy: None,
+        }
+    }
 }
 
 impl From<&NotCountable> for Refusal {

@@ -6,6 +6,7 @@
 //! kernel's process events ─┐                       ┌─ a snapshot at the end of each interval
 //! a sweep every second ────┤                       │
 //! the end of an interval ──┼─▶ Session ─ Update ──▶┤  the screen, or a report
+//! events of a trace ───────┤                       │
 //! the command's stops ─────┤      ▲                │
 //! signals, process ends ───┘      └── Command ─────┘
 //! ```
@@ -26,6 +27,7 @@ mod options;
 mod roster;
 mod rows;
 mod scope;
+mod tracing;
 mod wake;
 
 #[cfg(feature = "fuzzing")]
@@ -46,16 +48,18 @@ use self::command::Running;
 use self::cost::CostMeter;
 pub use self::ending::Ending;
 pub(crate) use self::methods::Planner;
-pub use self::options::{Options, Target};
+pub use self::options::{Options, Target, Tracing};
 use self::roster::Roster;
 use self::rows::Functions;
 use self::scope::Members;
+use self::tracing::Trace;
+pub(crate) use self::tracing::now;
 use self::wake::{Signals, Wake, every, next_event, ready};
 use crate::cpython::{self, Interpreter};
 use crate::discover::{Attention, Finder, Found, Installed, ProcRoot, ProcessEvent};
 use crate::model::{Snapshot, Uncounted};
 use crate::os_error::describe;
-use crate::probe::launch::Event;
+use crate::probe::launch::{Event, Stage};
 use crate::probe::sideband::Sideband;
 use crate::probe::{Kernel, LoadError, Program};
 use crate::updates::{Command, Update};
@@ -102,6 +106,8 @@ pub struct Session {
     /// To be counted from the first bytecode of their first process.
     installed: Option<Installed>,
     running: Option<Running>,
+    /// What is known of a trace, if that was asked for.
+    trace: Option<Trace>,
     options: Options,
     last: Instant,
     /// To be told when all probes are in place.
@@ -167,12 +173,16 @@ impl Session {
         );
         finder.rely_on_events(sideband.is_ok());
         let capacity = options.capacity;
-        let mut planner = Planner::new(options.method);
+        let room = options.trace.map(|tracing| tracing.room);
+        let mut planner = Planner::new(options.method, room.is_some());
         let (kernel, scanned) = thread::scope(|scope| {
             let kernel = thread::Builder::new()
                 .spawn_scoped(scope, move || {
-                    let mut kernel = Kernel::load(capacity)?;
-                    let meter = kernel.meter();
+                    let mut kernel = match room {
+                        Some(room) => Kernel::load_for_trace(room)?,
+                        None => Kernel::load(capacity)?,
+                    };
+                    let meter = room.is_none().then(|| kernel.meter()).flatten();
                     Ok::<_, LoadError>((kernel, meter))
                 })
                 .context("cannot start a thread");
@@ -199,6 +209,7 @@ impl Session {
             cost: CostMeter::new(meter),
             installed: None,
             running: None,
+            trace: options.trace.map(Trace::new),
             options,
             last: Instant::now(),
             notices: Vec::new(),
@@ -228,6 +239,9 @@ impl Session {
         let named = matches!(self.options.target, Target::Processes { .. });
         let mut interval = every(self.options.interval);
         let mut sweep = every(SWEEP);
+        let mut trace_due = every(tracing::PERIOD);
+        let end_of_trace = tracing::end(self.options.trace);
+        tokio::pin!(end_of_trace);
         self.last = Instant::now();
         if self.running.is_none() {
             self.announce(audience);
@@ -248,7 +262,9 @@ impl Session {
                 () = scope::all_ended(&ends, named) => Wake::ProcessesEnded,
                 wake = audience.next() => wake,
                 // While nobody takes what was told, the interval goes on.
-                _ = interval.tick(), if !is_behind => Wake::IntervalEnded,
+                _ = interval.tick(), if !is_behind && self.trace.is_none() => Wake::IntervalEnded,
+                _ = trace_due.tick(), if !is_behind && self.trace.is_some() => Wake::TraceDue,
+                () = &mut end_of_trace => Wake::TraceEnded,
                 _ = sweep.tick() => Wake::Sweep,
             };
             match wake {
@@ -257,8 +273,15 @@ impl Session {
                 Wake::Asked(None | Some(Command::Quit)) => return Ok(Ending::Dismissed),
                 Wake::Asked(Some(Command::SetInterval(length))) => interval = every(length),
                 Wake::Events => self.take_in_events(),
-                Wake::Sweep => self.sweep(),
+                Wake::Sweep => {
+                    self.sweep();
+                    if !is_behind {
+                        self.tell_troubles(audience)?;
+                    }
+                }
                 Wake::ProcessesEnded => return Ok(Ending::ProcessesEnded),
+                Wake::TraceDue => self.tell_events(audience),
+                Wake::TraceEnded => return Ok(Ending::Complete),
                 Wake::Command(event) => {
                     if let Some(status) = self.on_command(event, audience) {
                         return Ok(Ending::CommandEnded(status));
@@ -278,7 +301,9 @@ impl Session {
     /// Ends the command, tells what is left, and says how the run has ended.
     async fn finish(&mut self, ending: Ending, audience: &mut Audience) -> Result<Ending> {
         let ending = self.end_command(ending).await;
-        if ending != Ending::Complete && ending != Ending::Dismissed {
+        if self.trace.is_some() {
+            self.tell_rest(audience)?;
+        } else if ending != Ending::Complete && ending != Ending::Dismissed {
             self.tell_snapshot(audience)?;
         }
         if matches!(ending, Ending::CommandEnded(_)) {
@@ -358,6 +383,9 @@ impl Session {
             }
             Event::Held(held) => {
                 self.members.add(held.pid, held.stage);
+                if held.stage == Stage::Exec {
+                    self.forget_threads(held.pid);
+                }
                 let looked = self.look_at(held.pid);
                 let verdict = command::verdict(held.stage, looked);
                 if looked {
@@ -396,17 +424,24 @@ impl Session {
 
     fn take_in_events(&mut self) {
         let mut look = Vec::new();
+        let mut replaced = Vec::new();
         let mut scan = false;
         if let Some(sideband) = &mut self.sideband {
             let (finder, members) = (&mut self.finder, &mut self.members);
             sideband.drain(&mut |event: ProcessEvent| {
                 members.on_event(&event);
+                if let ProcessEvent::Exec { pid } = event {
+                    replaced.push(pid);
+                }
                 match finder.on_event(&event) {
                     Attention::None => {}
                     Attention::LookAt(pid) => look.push(pid),
                     Attention::Scan => scan = true,
                 }
             });
+        }
+        for pid in replaced {
+            self.forget_threads(pid);
         }
         if scan {
             self.sweep();

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::cli::MethodChoice;
-use crate::probe::Capacity;
 use crate::probe::launch::Output;
+use crate::probe::{Capacity, Room};
 
 /// What to count, and for how long.
 #[derive(Debug)]
@@ -20,8 +20,19 @@ pub struct Options {
     pub method: MethodChoice,
     /// How many functions can be counted in one interval.
     pub capacity: Capacity,
+    /// Tell every call instead of counting them.
+    pub trace: Option<Tracing>,
     /// Run an empty program at each probe, for measuring.
     pub count_nothing: bool,
+}
+
+/// How to trace.
+#[derive(Clone, Copy, Debug)]
+pub struct Tracing {
+    /// How much room events have.
+    pub room: Room,
+    /// End after this time.
+    pub duration: Option<Duration>,
 }
 
 /// Which processes to count.

@@ -105,6 +105,11 @@ impl Roster {
         }
     }
 
+    /// The program of a process.
+    pub(super) fn exe(&self, pid: u32) -> Option<&Text> {
+        self.listed.get(&pid).map(|listed| &listed.status.exe)
+    }
+
     /// Processes that are counted now.
     pub(super) fn counted(&self) -> usize {
         self.listed

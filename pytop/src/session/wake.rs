@@ -15,6 +15,10 @@ use crate::updates::Command;
 /// Why the loop has woken up.
 pub(super) enum Wake {
     IntervalEnded,
+    /// Events of a trace may be there.
+    TraceDue,
+    /// The time of a trace is over.
+    TraceEnded,
     Sweep,
     Events,
     Command(Event),

@@ -245,7 +245,7 @@ impl App {
     fn hear(&mut self, update: Update) -> Effects {
         match update {
             // The snapshots tell the same, and keep it up to date.
-            Update::Counting { .. } => return Effects::NONE,
+            Update::Counting { .. } | Update::Traced(_) => return Effects::NONE,
             Update::Snapshot(snapshot) => {
                 self.snapshots += 1;
                 self.live.totals.record(&snapshot);

@@ -103,6 +103,18 @@ impl Pytop {
         counting.unwrap_or_else(|| panic!("pytop says: {line}; {:?}", self.errors.so_far()))
     }
 
+    /// Waits for the next line on its standard error.
+    pub(crate) fn message(&self) -> String {
+        let line = self.errors.next();
+        line.expect("pytop has something to say")
+    }
+
+    /// Waits for its end, and returns its status and the lines of its output.
+    pub(crate) fn end(mut self) -> (ExitStatus, Vec<String>) {
+        let output = self.output.rest();
+        (self.wait(), output)
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

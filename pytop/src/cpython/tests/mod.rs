@@ -7,6 +7,7 @@ mod identity;
 mod listing;
 mod markers;
 mod program;
+mod returns;
 mod seeds;
 mod versions;
 

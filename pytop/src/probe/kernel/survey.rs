@@ -4,7 +4,7 @@
 //! fails. Here the others are tried as well, as far as they can be.
 
 use super::{
-    Capacity, Counts, LoadError, Program, explain_map, load_object, prefer_links,
+    Capacity, Counts, LoadError, Program, Room, explain_map, load_object, prefer_links,
     require_lossless_uprobes, require_program, require_uprobes, uprobe_pmu_type,
 };
 
@@ -41,7 +41,7 @@ impl Survey {
     pub fn take(capacity: Capacity) -> Self {
         let pmu_type = uprobe_pmu_type();
         let uprobes = pmu_type.as_ref().ok().map(|kind| require_uprobes(*kind));
-        let (maps, loaded) = match load_object(capacity) {
+        let (maps, loaded) = match load_object(capacity, Room::NONE) {
             Err(error) => (Err(error), None),
             Ok((mut ebpf, mut programs)) => {
                 let lossless = require_lossless_uprobes(&programs);
