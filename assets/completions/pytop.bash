@@ -25,6 +25,9 @@ _pytop() {
             pytop,probes)
                 cmd="pytop__subcmd__probes"
                 ;;
+            pytop,trace)
+                cmd="pytop__subcmd__trace"
+                ;;
             pytop__subcmd__help,doctor)
                 cmd="pytop__subcmd__help__subcmd__doctor"
                 ;;
@@ -34,6 +37,9 @@ _pytop() {
             pytop__subcmd__help,probes)
                 cmd="pytop__subcmd__help__subcmd__probes"
                 ;;
+            pytop__subcmd__help,trace)
+                cmd="pytop__subcmd__help__subcmd__trace"
+                ;;
             *)
                 ;;
         esac
@@ -41,7 +47,7 @@ _pytop() {
 
     case "${cmd}" in
         pytop)
-            opts="-p -b -n -d -t -s -r -g -f -h -V --pid --children --once --batch --count --delay --interval --top --sort --reverse --group-by --filter --format --method --table-size --help --version probes doctor help"
+            opts="-p -b -n -d -t -s -r -g -f -h -V --pid --children --once --batch --count --delay --interval --top --sort --reverse --group-by --filter --format --method --table-size --help --version trace probes doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -145,7 +151,7 @@ _pytop() {
             return 0
             ;;
         pytop__subcmd__help)
-            opts="probes doctor help"
+            opts="trace probes doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -200,6 +206,20 @@ _pytop() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pytop__subcmd__help__subcmd__trace)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pytop__subcmd__probes)
             opts="-p -h --pid --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -217,6 +237,68 @@ _pytop() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pytop__subcmd__trace)
+            opts="-p -f -o -h --pid --children --filter --subtree --max-depth --duration --format --weight --output --buffer --method --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --filter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-depth)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --duration)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json folded" -- "${cur}"))
+                    return 0
+                    ;;
+                --weight)
+                    COMPREPLY=($(compgen -W "time calls" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --buffer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --method)
+                    COMPREPLY=($(compgen -W "auto marker eval resume" -- "${cur}"))
                     return 0
                     ;;
                 *)

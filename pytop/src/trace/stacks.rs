@@ -180,8 +180,8 @@ impl Stacks {
         };
         let matches = self.selection.filter.as_ref().is_none_or(|filter| {
             let (filename, name) = (names.filename.clone(), names.function.clone());
-            let named = Named::new(traced.event.pid, filename, function.line, name);
-            filter.matches(&named, &mut self.subject)
+            let subject = Named::new(traced.event.pid, filename, function.line, name);
+            filter.matches(&subject, &mut self.subject)
         });
         if self.functions.len() >= REMEMBERED {
             self.functions.clear();
