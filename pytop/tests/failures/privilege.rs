@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::support::{Form, Outcome, Public, Python, Running, interpreter};
+use super::support::{Form, Outcome, Public, Python, Running, interpreter, is_cost};
 use super::whole_machine;
 
 /// The capabilities that a message names.
@@ -58,7 +58,8 @@ fn the_message_names_capabilities_that_suffice() {
     }
     let [machine, first, second, command] = runs.map(|arguments| {
         let outcome = public.pytop(&named(message), &arguments);
-        let told = outcome.stderr().lines().filter(|line| *line != "ready");
+        let told = outcome.stderr().lines();
+        let told = told.filter(|line| *line != "ready" && !is_cost(line));
         let told: Vec<_> = told.collect();
         assert!(
             told.len() == 1 && told[0].starts_with("pytop: counting "),

@@ -46,7 +46,7 @@ pub(crate) use memory::{Marked, has_own_code};
 pub(crate) use outcome::Outcome;
 pub(crate) use public::Public;
 pub(crate) use python::{Python, Running, processor_time};
-pub(crate) use pytop::{Pytop, await_end, machine_wide};
+pub(crate) use pytop::{Pytop, await_end, is_cost, machine_wide};
 pub(crate) use script::Script;
 
 /// How long anything may take that is waited for. Only a defect takes so long.

@@ -23,6 +23,13 @@ pub(crate) fn machine_wide<'a>(arguments: impl IntoIterator<Item = &'a str>) -> 
         .collect()
 }
 
+/// Whether this is what is said at the end of a command that was counted.
+pub(crate) fn is_cost(message: &str) -> bool {
+    message
+        .strip_prefix("pytop: counting took some ")
+        .is_some_and(|rest| rest.ends_with(" s of the command's time"))
+}
+
 /// A running pytop that prints JSON. Dropping kills it.
 pub(crate) struct Pytop {
     child: Child,
