@@ -44,7 +44,7 @@ pub(crate) struct Bench {
 /// Calls of one measurement: about a third of a second's worth when they are counted.
 const CALLS: usize = 300_000;
 /// Rounds at most of what has many contestants.
-const SCALING_ROUNDS: usize = 5;
+const SCALING_ROUNDS: usize = 2;
 /// Measurements of one turn. The first is thrown away: it warms the caches.
 const MEASUREMENTS: usize = 3;
 

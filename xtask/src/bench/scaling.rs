@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
@@ -13,6 +14,9 @@ use crate::interpreters::Interpreter;
 
 /// Calls of one measurement in each process, unless their number is what varies.
 const CALLS: usize = 100_000;
+/// How long a program is counted first: what was called in three intervals is taken to last, and
+/// costs less than a function that may be new.
+const WARM_UP: Duration = Duration::from_secs(4);
 /// Functions that a process calls in turn, unless their number is what varies.
 const FUNCTIONS: usize = 10;
 
@@ -87,8 +91,10 @@ fn added(pytop: &Path, python: &Interpreter, load: Load, rounds: usize) -> Resul
     for _ in 0..rounds {
         let without = of_all(&mut scripts, load.calls)?;
         let attached = Contestant::pytop(pytop).attach()?;
-        // The first intervals of a function are dearer: see the README on what is checked.
-        of_all(&mut scripts, load.calls)?;
+        let start = Instant::now();
+        while start.elapsed() < WARM_UP {
+            of_all(&mut scripts, CALLS)?;
+        }
         let with = of_all(&mut scripts, load.calls)?;
         attached.detach()?;
         readings.push(with - without);
