@@ -10,4 +10,5 @@ pub mod code;
 pub mod count;
 pub mod marker;
 pub mod quick;
+pub mod runtime;
 pub mod trace;

@@ -18,6 +18,7 @@ mod maps;
 mod marker;
 mod names;
 mod quick;
+mod runtime;
 mod trace;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
@@ -130,6 +131,15 @@ fn trace_throw(context: ProbeContext) -> u32 {
 #[uprobe]
 fn trace_created(context: ProbeContext) -> u32 {
     finish(&context, pid(), trace::created(&context))
+}
+
+/// Notes that an interpreter collects garbage or has imported a module.
+#[uprobe]
+fn runtime_event(context: ProbeContext) -> u32 {
+    if runtime::note(&context).is_none() {
+        runtime::add_loss();
+    }
+    0
 }
 
 /// Notes that a process runs what a just-in-time compiler made, which enters frames uncounted.

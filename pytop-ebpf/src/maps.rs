@@ -13,6 +13,7 @@ use pytop_common::count::{
 };
 use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::Continuation;
+use pytop_common::runtime::{RuntimeCount, RuntimeSpec};
 use pytop_common::trace::{Event, FrameSpec, Thread};
 
 /// Where a function that has lasted is counted. The last entry is no slot: its `calls` is the index
@@ -95,6 +96,30 @@ pub static THREADS: HashMap<u32, Thread, 65_536, { BPF_F_NO_PREALLOC as usize }>
 #[unsafe(no_mangle)]
 pub static MAX_DEPTH: Global<u32> = Global::new(u32::MAX);
 
+/// Processes that collect garbage or import in one interval. More are told as not counted.
+const RUNTIME_PROCESSES: usize = 8192;
+
+/// The markers of collections and imports, by attach cookie.
+#[btf_map]
+pub static RUNTIME: Array<RuntimeSpec, SITES> = Array::new();
+
+/// What processes did while the first of [`TABLES`] was in use, by pid.
+#[btf_map]
+pub static RUNTIME_FIRST: HashMap<u32, RuntimeCount, RUNTIME_PROCESSES> = HashMap::new();
+
+/// What they did while the second one was.
+#[btf_map]
+pub static RUNTIME_SECOND: HashMap<u32, RuntimeCount, RUNTIME_PROCESSES> = HashMap::new();
+
+/// When the collection of a thread has begun, by the thread. Those that were killed in it are
+/// dropped when there is no more room.
+#[btf_map]
+pub static COLLECTING: LruHashMap<u64, u64, 8192> = LruHashMap::new();
+
+/// Collections and imports since the start that could not be counted, at index 0.
+#[btf_map]
+pub static RUNTIME_LOSSES: Array<u64, 1> = Array::new();
+
 /// Counts a hit that is in no row.
 #[inline(always)]
 pub fn add_loss(loss: Loss) {
@@ -124,6 +149,27 @@ pub fn add(counter: *mut u64, value: u64) {
     // SAFETY: the pointer comes from a map lookup and is aligned; the kernel keeps it valid while
     // the program runs.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
+}
+
+/// Makes a word of a map at least as large as `value`.
+#[inline(always)]
+pub fn raise(word: *mut u64, value: u64) {
+    const ORDER: AtomicOrdering = AtomicOrdering::SeqCst;
+    /// Each failure is another CPU that has raised it.
+    const ATTEMPTS: u32 = 16;
+    // SAFETY: as above; read once, as the others may write meanwhile.
+    let mut seen = unsafe { word.read_volatile() };
+    for _ in 0..ATTEMPTS {
+        if seen >= value {
+            return;
+        }
+        // SAFETY: as above.
+        let (before, _) = unsafe { atomic_cxchg::<u64, { ORDER }, { ORDER }>(word, seen, value) };
+        if before == seen {
+            return;
+        }
+        seen = before;
+    }
 }
 
 /// Puts `value` into a word of a map if nobody has put anything there. `false` when somebody has.

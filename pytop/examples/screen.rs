@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pytop::model::{Coverage, Method, ProcessStatus, Row, Snapshot, Text, Uncounted, View};
+use pytop::model::{
+    Coverage, Method, ProcessStatus, Row, Runtime, Snapshot, Text, Uncounted, View,
+};
 use pytop::tui::{self, Settings};
 use pytop::updates::{Command, Scope, Update};
 use tokio::sync::mpsc;
@@ -137,6 +139,7 @@ fn processes(rows: &[Row], scenario: &str) -> Vec<ProcessStatus> {
             .map(|row| row.calls)
             .sum(),
         probe_cost: None,
+        runtime: Runtime::default(),
         ended: false,
     };
     let marker = Coverage::Counted(Method::Marker);

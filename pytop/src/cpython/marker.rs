@@ -14,13 +14,13 @@ use super::{Architecture, NotCountable, Site};
 use crate::model::Text;
 
 /// Name of the provider of CPython's markers (Include/pydtrace.d).
-const PROVIDER: &[u8] = b"python";
+pub(super) const PROVIDER: &[u8] = b"python";
 /// Name of the marker at the entry of a frame.
 const ENTRY: &[u8] = b"function__entry";
 /// More copies of one marker than this has no interpreter.
 const MAX_SITES: usize = 256;
 /// Longest text of arguments that is read, in bytes.
-const MAX_ARGUMENTS: usize = 512;
+pub(super) const MAX_ARGUMENTS: usize = 512;
 /// Largest file offset of a semaphore that the kernel takes: 32 bits of a perf event's `config`
 /// (kernel/events/core.c, `PERF_UPROBE_REF_CTR_OFFSET_BITS`).
 const MAX_SEMAPHORE_OFFSET: u64 = u32::MAX as u64;
@@ -70,6 +70,29 @@ fn site(
     architecture: Architecture,
     note: &Note,
 ) -> Result<Site, NotCountable> {
+    let place = place(elf, architecture, note)?;
+    let spec = spec(elf, dynamic, architecture, place.address, &note.arguments)?;
+    Ok(Site {
+        address: place.address,
+        file_offset: place.file_offset,
+        semaphore_file_offset: place.semaphore_file_offset,
+        spec,
+    })
+}
+
+/// Where a marker can be probed, whatever its arguments.
+pub(super) struct Place {
+    pub(super) address: u64,
+    pub(super) file_offset: u64,
+    pub(super) semaphore_file_offset: Option<u64>,
+}
+
+/// The place of a marker, once it is certain that a probe there can hurt nothing.
+pub(super) fn place(
+    elf: &Elf<'_>,
+    architecture: Architecture,
+    note: &Note,
+) -> Result<Place, NotCountable> {
     // Semaphores move with the rest of a prelinked file; 0 says that there is none and stays 0.
     let moved = note.moved(elf);
     let address = note.location.wrapping_add(moved);
@@ -78,12 +101,10 @@ fn site(
         0 => None,
         semaphore => Some(semaphore_offset(elf, semaphore.wrapping_add(moved))?),
     };
-    let spec = spec(elf, dynamic, architecture, address, &note.arguments)?;
-    Ok(Site {
+    Ok(Place {
         address,
         file_offset,
         semaphore_file_offset,
-        spec,
     })
 }
 
@@ -196,7 +217,7 @@ fn spec(
     }
 }
 
-fn symbol_address(elf: &Elf<'_>, dynamic: &Dynamic, name: &str) -> Result<u64, Why> {
+pub(super) fn symbol_address(elf: &Elf<'_>, dynamic: &Dynamic, name: &str) -> Result<u64, Why> {
     const DAMAGED: Why = Why::Borrowed("names a symbol, and the table of symbols is damaged");
     const LONGEST: usize = 200;
     if name.len() > LONGEST {

@@ -29,6 +29,7 @@
 //! listing     every marker of a file, whoever provides it
 //! exits       where frames are left, for a trace
 //! returns     where a function returns
+//! runtime     the markers of collections and imports
 //! ```
 //!
 //! The marker is found with every examination ([`examine`]). The other two read the whole text of
@@ -53,6 +54,7 @@ mod notes;
 mod reason;
 mod resume;
 mod returns;
+mod runtime;
 mod site;
 mod source;
 mod specification;
@@ -77,6 +79,7 @@ pub use layout::{
 pub use listing::{ListedMarker, Listing, list_markers};
 pub use reason::{ExamineError, NotCountable};
 pub use resume::{Family, Handler, Operand, Resume};
+pub use runtime::{RuntimeSite, RuntimeSites};
 pub use specification::CodeProbe;
 pub use version::{Release, Version};
 
@@ -96,6 +99,8 @@ pub struct Interpreter {
     pub architecture: Architecture,
     /// Every site of the `function__entry` marker, at least one, or why they cannot be counted.
     pub entry: Result<Vec<Site>, NotCountable>,
+    /// Where its collections and imports can be counted.
+    pub runtime: RuntimeSites,
 }
 
 impl Interpreter {
@@ -221,6 +226,7 @@ fn examine_for(
         build_id: notes::build_id(&elf),
         architecture,
         entry: entry(&elf, &dynamic, host, version, &notes),
+        runtime: RuntimeSites::find(&elf, &dynamic, host),
     }))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Function, Text};
+use super::{Function, Runtime, Text};
 
 /// Everything that was counted between the end of the snapshot before and `time`.
 #[derive(Clone, Debug)]
@@ -103,6 +103,8 @@ pub struct ProcessStatus {
     pub calls: u64,
     /// The share of one CPU that counting them has taken, estimated; `None` when it is not known.
     pub probe_cost: Option<f64>,
+    /// What the interpreter did beside running code.
+    pub runtime: Runtime,
     /// It has ended in this interval.
     pub ended: bool,
 }

@@ -21,8 +21,10 @@ use nix::unistd::Pid;
 use pytop_common::count::{
     FrameCount, FrameKey, Loss, METER_SITE, Problem, ProblemKey, ProcessName, Slot,
 };
+use pytop_common::runtime::RuntimeCount;
 
 use super::kernel::{SiteId, take_map};
+use super::runtime::RuntimeCounts;
 use super::slots::{ENTRIES, SlotMemory};
 use super::syscall;
 use super::texts::{Names, Texts};
@@ -93,6 +95,10 @@ pub struct Drained {
     pub losses: Losses,
     /// Processes whose counts are incomplete, and what was seen there.
     pub incomplete: Vec<(u32, Incomplete)>,
+    /// Processes that have collected garbage or imported modules, and how often.
+    pub runtime: Vec<(u32, RuntimeCount)>,
+    /// Collections and imports for which there was no room.
+    pub runtime_lost: u64,
 }
 
 /// What makes the counts of a process incomplete.
@@ -166,6 +172,7 @@ pub(super) struct Counts {
     losses: Array<MapData, u64>,
     losses_before: [u64; Loss::COUNT as usize],
     problems: HashMap<MapData, ProblemKey, u64>,
+    runtime: RuntimeCounts,
 }
 
 /// What calls are counted in, in every other interval.
@@ -190,6 +197,7 @@ impl Counts {
         let processes = HashMap::try_from(take("PROCESSES")?)?;
         let losses = Array::try_from(take("LOSSES")?)?;
         let problems = HashMap::try_from(take("PROBLEMS")?)?;
+        let runtime = RuntimeCounts::new(&mut take)?;
         let mut tables = ArrayOfMaps::try_from(take("TABLES")?)?;
         let size = capacity.at_first();
         let halves = [new_half(0, size)?, new_half(1, size)?];
@@ -215,6 +223,7 @@ impl Counts {
             losses,
             losses_before: [0; Loss::COUNT as usize],
             problems,
+            runtime,
         })
     }
 
@@ -282,12 +291,16 @@ impl Counts {
             }
         }
         let incomplete = self.incomplete()?;
+        let runtime = self.runtime.take(index)?;
+        let runtime_lost = self.runtime.take_lost()?;
         Ok(Drained {
             at,
             time,
             frames,
             losses,
             incomplete,
+            runtime,
+            runtime_lost,
         })
     }
 
@@ -375,7 +388,7 @@ fn new_losses(
     })
 }
 
-fn batch_error(io_error: io::Error) -> MapError {
+pub(super) fn batch_error(io_error: io::Error) -> MapError {
     MapError::SyscallError(SyscallError {
         call: "bpf_map_lookup_and_delete_batch",
         io_error,

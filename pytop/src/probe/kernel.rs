@@ -13,6 +13,7 @@ use pytop_common::code::CodeSpec;
 use pytop_common::count::METER_SITE;
 use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::QuickSite;
+use pytop_common::runtime::RuntimeSpec;
 use pytop_common::trace::FrameSpec;
 use thiserror::Error;
 
@@ -43,6 +44,8 @@ pub enum Description {
     Code(CodeSpec),
     /// What is where at a probe of a trace.
     Frame(FrameSpec),
+    /// What the marker of a collection or an import tells.
+    Runtime(RuntimeSpec),
     /// That it was hit is all.
     Nothing,
 }
@@ -62,6 +65,7 @@ pub struct Kernel {
     /// What makes a quick program for each site that can have one.
     quick: HashMap<SiteId, QuickSite>,
     frames: Array<MapData, FrameSpec>,
+    runtime: Array<MapData, RuntimeSpec>,
     next_site: u16,
     counts: Counts,
     events: Events,
@@ -155,6 +159,7 @@ impl Kernel {
         let markers = Array::try_from(take_map(&mut ebpf, "MARKERS")?).map_err(failed)?;
         let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
         let frames = Array::try_from(take_map(&mut ebpf, "FRAMES")?).map_err(failed)?;
+        let runtime = Array::try_from(take_map(&mut ebpf, "RUNTIME")?).map_err(failed)?;
         let events = Events::new(&mut ebpf).map_err(|error| explain_map(&error))?;
         Ok(Self {
             _ebpf: ebpf,
@@ -164,6 +169,7 @@ impl Kernel {
             codes,
             quick: HashMap::new(),
             frames,
+            runtime,
             next_site: 0,
             counts,
             events,
@@ -187,6 +193,7 @@ impl Kernel {
             Description::Marker(spec) => self.markers.set(index, spec, 0).map_err(failed)?,
             Description::Code(spec) => self.codes.set(index, spec, 0).map_err(failed)?,
             Description::Frame(spec) => self.frames.set(index, spec, 0).map_err(failed)?,
+            Description::Runtime(spec) => self.runtime.set(index, spec, 0).map_err(failed)?,
             Description::Nothing => {}
         }
         if let Some(quick) = quick_site(description) {

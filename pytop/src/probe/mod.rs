@@ -11,6 +11,7 @@ mod meter;
 mod process_end;
 mod program;
 mod quick;
+mod runtime;
 pub mod sideband;
 mod slots;
 mod syscall;

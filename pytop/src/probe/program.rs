@@ -49,17 +49,20 @@ pub enum Program {
     TraceCreated,
     /// Notes that code made by a just-in-time compiler runs.
     Compiled,
+    /// Counts collections and imports at their markers.
+    RuntimeEvent,
     /// Does nothing: for measuring what the probe itself costs.
     Empty,
 }
 
 impl Program {
     /// Those that count, or see to it that counts are complete.
-    pub const COUNTING: [Self; 4] = [
+    pub const COUNTING: [Self; 5] = [
         Self::FunctionEntry,
         Self::Evaluation,
         Self::Resume,
         Self::Compiled,
+        Self::RuntimeEvent,
     ];
 
     fn name(self) -> &'static str {
@@ -76,6 +79,7 @@ impl Program {
             Self::TraceThrow => "trace_throw",
             Self::TraceCreated => "trace_created",
             Self::Compiled => "compiled",
+            Self::RuntimeEvent => "runtime_event",
             Self::Empty => "empty",
         }
     }

@@ -11,7 +11,7 @@ pub(super) fn quick_site(description: &Description) -> Option<QuickSite> {
     match description {
         Description::Marker(spec) => at_marker(spec),
         Description::Code(spec) => at_resume(spec).or_else(|| at_evaluation(spec)),
-        Description::Frame(_) | Description::Nothing => None,
+        Description::Frame(_) | Description::Runtime(_) | Description::Nothing => None,
     }
 }
 

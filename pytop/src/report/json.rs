@@ -99,6 +99,15 @@ struct Process<'a> {
     container: Option<&'a str>,
     probe_cost: Option<f64>,
     ended: bool,
+    gc: Option<Collected>,
+    imports: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Collected {
+    collections: u64,
+    pause_s: f64,
+    longest_pause_s: f64,
 }
 
 impl<'a> From<&'a ProcessStatus> for Process<'a> {
@@ -116,6 +125,12 @@ impl<'a> From<&'a ProcessStatus> for Process<'a> {
             container: process.container.as_deref(),
             probe_cost: process.probe_cost.map(rounded),
             ended: process.ended,
+            gc: process.runtime.gc.map(|gc| Collected {
+                collections: gc.count,
+                pause_s: seconds(gc.pause),
+                longest_pause_s: seconds(gc.longest),
+            }),
+            imports: process.runtime.imports,
         }
     }
 }
@@ -214,12 +229,13 @@ mod tests {
                 r#""python":"3.9.2","method":"marker","calls":"#,
                 calls,
                 r#","reason":null,"interpreter":"/usr/bin/python3.9","user":"app","#,
-                r#""container":null,"probe_cost":0.0012,"ended":false},"#,
+                r#""container":null,"probe_cost":0.0012,"ended":false,"#,
+                r#""gc":{"collections":7,"pause_s":0.0125,"longest_pause_s":0.004},"imports":3},"#,
                 r#"{"pid":900,"comm":"python3.9","exe":"/opt/py/bin/python3.12","#,
                 r#""python":null,"method":null,"calls":0,"#,
                 r#""reason":"its marker is compiled in, but dead","#,
                 r#""interpreter":"/opt/py/bin/python3.12","user":"app","#,
-                r#""container":"3f2a","probe_cost":null,"ended":true}],"#,
+                r#""container":"3f2a","probe_cost":null,"ended":true,"gc":null,"imports":null}],"#,
             ]
             .concat()
         };

@@ -120,7 +120,9 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::model::{Coverage, Method, ProcessStatus, Row, Text, Uncounted};
+    use crate::model::{
+        Collections, Coverage, Method, ProcessStatus, Row, Runtime, Text, Uncounted,
+    };
 
     /// 2026-11-22T18:00:01.250Z.
     pub(super) fn time() -> SystemTime {
@@ -150,6 +152,7 @@ mod tests {
             coverage,
             calls: 0,
             probe_cost: None,
+            runtime: Runtime::default(),
             ended: false,
         }
     }
@@ -158,6 +161,14 @@ mod tests {
         let mut counted = process(812, "/usr/bin/python3.9", Coverage::Counted(Method::Marker));
         counted.calls = rows.iter().map(|row| row.calls).sum();
         counted.probe_cost = Some(0.0012);
+        counted.runtime = Runtime {
+            gc: Some(Collections {
+                count: 7,
+                pause: Duration::from_micros(12_500),
+                longest: Duration::from_millis(4),
+            }),
+            imports: Some(3),
+        };
         let reason: Arc<str> = "its marker is compiled in, but dead".into();
         let mut silent = process(900, "/opt/py/bin/python3.12", Coverage::NotCounted(reason));
         silent.container = Some("3f2a".into());

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::thread;
 
 use super::methods::{Plan, Planner};
+use super::runtime::RuntimeProbes;
 use crate::cpython::Interpreter;
 use crate::discover::{FileId, InterpreterFile};
-use crate::model::{Coverage, Method};
+use crate::model::{Coverage, Method, Runtime};
 use crate::probe::{Kernel, Place, Probe, Program, SiteId, Target, detach};
 
 /// A file with an interpreter in it.
@@ -23,7 +24,7 @@ pub(super) enum Reach {
 }
 
 impl Reach {
-    fn pid(self) -> Option<u32> {
+    pub(super) fn pid(self) -> Option<u32> {
         match self {
             Self::Everyone => None,
             Self::Process(pid) => Some(pid),
@@ -41,6 +42,8 @@ pub(super) struct Attachments {
     sites: HashMap<SiteId, (Arc<File>, Method)>,
     /// The probes of a file, or why there are none.
     placed: HashMap<(FileId, Reach), Result<Vec<Probe>, Arc<str>>>,
+    /// Those of collections and imports, where these are counted.
+    runtime: Option<RuntimeProbes>,
 }
 
 /// A plan, with the numbers of its probes in the kernel's tables.
@@ -52,7 +55,9 @@ struct Prepared {
 impl Attachments {
     /// No probes yet. Where `program` is one, each probe runs it instead of its own.
     pub(super) fn new(program: Option<Program>, planner: Planner) -> Self {
+        let counts = program.is_none() && !planner.traces();
         Self {
+            runtime: counts.then(RuntimeProbes::default),
             program,
             planner,
             prepared: HashMap::new(),
@@ -68,6 +73,9 @@ impl Attachments {
         file: &Arc<File>,
         reach: Reach,
     ) -> Coverage {
+        if let Some(runtime) = &mut self.runtime {
+            runtime.want(file, reach);
+        }
         let prepared = match self.prepare(kernel, file) {
             Ok(prepared) => prepared,
             Err(reason) => return Coverage::NotCounted(reason),
@@ -79,6 +87,20 @@ impl Attachments {
             Ok(_) => Coverage::Counted(prepared.plan.method),
             Err(reason) => Coverage::NotCounted(Arc::clone(reason)),
         }
+    }
+
+    /// Places the probes of collections and imports, which [`Attachments::cover`] leaves for later.
+    pub(super) fn place_runtime(&mut self, kernel: &mut Kernel) {
+        if let Some(runtime) = &mut self.runtime {
+            runtime.place_wanted(kernel);
+        }
+    }
+
+    /// What there is to be told of a process with these interpreters that has neither collected
+    /// nor imported.
+    pub(super) fn runtime_of(&self, interpreters: &[(FileId, Reach)]) -> Runtime {
+        let runtime = self.runtime.as_ref();
+        runtime.map_or_else(Runtime::default, |it| it.nothing_of(interpreters))
     }
 
     /// Plans what there is to be placed in a file, once.
@@ -128,34 +150,34 @@ impl Attachments {
 
     /// Takes out the probes that were for this process alone. The kernel's wait is left to a thread.
     pub(super) fn release(&mut self, pid: u32) {
-        let ended = self
-            .placed
-            .extract_if(|(_, reach), _| *reach == Reach::Process(pid));
-        release(
-            ended
-                .filter_map(|(_, placed)| placed.ok())
-                .flatten()
-                .collect(),
-        );
+        release(self.take(|_, reach| reach == Reach::Process(pid)));
     }
 
     /// Takes out the probes of all files but these: those that nobody has used for long, and those
     /// that have been overwritten, in which a breakpoint could now be in the middle of anything.
     pub(super) fn release_all_but(&mut self, files: &[FileId]) {
-        let unused = self.placed.extract_if(|(file, _), _| !files.contains(file));
-        release(
-            unused
-                .filter_map(|(_, placed)| placed.ok())
-                .flatten()
-                .collect(),
-        );
+        release(self.take(|file, _| !files.contains(&file)));
     }
 
     /// Takes out every probe, and those of others, and waits until the kernel has done so.
-    pub(super) fn release_all(&mut self, others: Vec<Probe>) {
-        let placed = self.placed.drain();
-        let placed = placed.filter_map(|(_, placed)| placed.ok()).flatten();
-        detach(placed.chain(others).collect());
+    pub(super) fn release_all(&mut self, mut others: Vec<Probe>) {
+        others.extend(self.take(|_, _| true));
+        detach(others);
+    }
+
+    /// The probes that `is_over` tells are not in use any more.
+    fn take(&mut self, is_over: impl Fn(FileId, Reach) -> bool) -> Vec<Probe> {
+        let over = self
+            .placed
+            .extract_if(|(file, reach), _| is_over(*file, *reach));
+        let mut probes: Vec<_> = over
+            .filter_map(|(_, placed)| placed.ok())
+            .flatten()
+            .collect();
+        if let Some(runtime) = &mut self.runtime {
+            probes.extend(runtime.take(is_over));
+        }
+        probes
     }
 }
 

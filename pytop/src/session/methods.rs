@@ -58,6 +58,11 @@ impl Planner {
         }
     }
 
+    /// Whether what is planned is a trace.
+    pub(super) fn traces(&self) -> bool {
+        self.traces
+    }
+
     /// How a file is counted.
     ///
     /// # Errors

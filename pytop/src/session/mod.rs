@@ -26,6 +26,7 @@ mod methods;
 mod options;
 mod roster;
 mod rows;
+mod runtime;
 mod scope;
 mod tracing;
 mod wake;
@@ -227,6 +228,9 @@ impl Session {
             &mut session.attachments,
             &mut session.kernel,
         )?;
+        if !matches!(session.options.target, Target::Machine) {
+            session.attachments.place_runtime(&mut session.kernel);
+        }
         session.running = Running::start(&mut session.options.target)?;
         if let Some(running) = &session.running {
             session.members.add_root(running.pid());
@@ -253,6 +257,7 @@ impl Session {
             }
         }
         loop {
+            self.attachments.place_runtime(&mut self.kernel);
             let is_behind = audience.is_behind();
             let wake = tokio::select! {
                 biased;
@@ -389,6 +394,7 @@ impl Session {
                 let looked = self.look_at(held.pid);
                 let verdict = command::verdict(held.stage, looked);
                 if looked {
+                    self.attachments.place_runtime(&mut self.kernel);
                     if !self.announced {
                         self.notices.extend(self.roster.why_not_counted(held.pid));
                     }
@@ -522,6 +528,8 @@ impl Session {
         }
         self.kernel.forget_processes(ended);
         self.members.bury(&gone);
+        runtime::add(&mut processes, &drained.runtime);
+        self.notices.extend(runtime::loss(drained.runtime_lost));
         let interval = drained.at.duration_since(self.last);
         self.last = drained.at;
         for process in &mut processes {

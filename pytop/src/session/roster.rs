@@ -7,13 +7,15 @@ use foldhash::HashMap;
 
 use super::attachments::{Attachments, File, Reach};
 use crate::cpython::Interpreter;
-use crate::discover::{Found, ProcessId};
-use crate::model::{Coverage, Method, ProcessStatus, Text};
+use crate::discover::{FileId, Found, ProcessId};
+use crate::model::{Coverage, Method, ProcessStatus, Runtime, Text};
 use crate::probe::{Incomplete, Kernel, Seen};
 
 struct Listed {
     id: ProcessId,
     status: ProcessStatus,
+    /// Its interpreters, and whom their probes reach.
+    interpreters: Vec<(FileId, Reach)>,
     /// It had ended before the interval did, so the interval has its last calls.
     is_last: bool,
 }
@@ -69,11 +71,17 @@ impl Roster {
             coverage,
             calls: 0,
             probe_cost: None,
+            runtime: Runtime::default(),
             ended: false,
         };
         let listed = Listed {
             id: process.id,
             status,
+            interpreters: found
+                .interpreters
+                .iter()
+                .map(|file| (file.id, reach))
+                .collect(),
             is_last: false,
         };
         let entry = self.listed.entry(process.id.pid).insert_entry(listed);
@@ -141,6 +149,7 @@ impl Roster {
             .values()
             .map(|listed| ProcessStatus {
                 ended: listed.is_last,
+                runtime: attachments.runtime_of(&listed.interpreters),
                 ..listed.status.clone()
             })
             .collect();
@@ -238,6 +247,9 @@ fn status_of(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus 
         coverage: Coverage::Counted(site.map_or(Method::Marker, |(_, method)| *method)),
         calls: 0,
         probe_cost: None,
+        runtime: file.map_or_else(Runtime::default, |file| {
+            attachments.runtime_of(&[(file.id, Reach::Everyone)])
+        }),
         ended: true,
     }
 }

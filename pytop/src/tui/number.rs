@@ -74,6 +74,24 @@ pub(super) fn percent(part: f64) -> String {
     }
 }
 
+/// A short length of time in at most eight characters, such as `0.3 ms`.
+pub(super) fn pause(duration: Duration) -> String {
+    let milliseconds = duration.as_secs_f64() * 1e3;
+    if milliseconds <= 0.0 {
+        "0 ms".to_owned()
+    } else if milliseconds < 0.05 {
+        "<0.1 ms".to_owned()
+    } else if milliseconds < 99.95 {
+        format!("{milliseconds:.1} ms")
+    } else if milliseconds < 999.5 {
+        format!("{milliseconds:.0} ms")
+    } else if milliseconds < 99_950.0 {
+        format!("{:.1} s", milliseconds / 1e3)
+    } else {
+        format!("{:.0} s", milliseconds / 1e3)
+    }
+}
+
 /// A length of time in its largest unit that leaves little over, such as `0.5 s` or `4 min`.
 pub(super) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
@@ -173,6 +191,17 @@ mod tests {
             (3600.0, "3600 s"),
         ] {
             assert_eq!(interval(Duration::from_secs_f64(seconds)), text);
+        }
+        for (seconds, text) in [
+            (0.0, "0 ms"),
+            (0.000_001, "<0.1 ms"),
+            (0.008_23, "8.2 ms"),
+            (0.099_94, "99.9 ms"),
+            (0.25, "250 ms"),
+            (1.25, "1.2 s"),
+            (1000.0, "1000 s"),
+        ] {
+            assert_eq!(pause(Duration::from_secs_f64(seconds)), text);
         }
         assert_eq!(counted(1, "row", "rows"), "1 row");
         assert_eq!(counted(2004, "row", "rows"), "2,004 rows");

@@ -1,5 +1,7 @@
 //! The list of every CPython process, and below it more of the selected one.
 
+use std::time::Duration;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -21,6 +23,9 @@ pub(super) struct Place {
     pub(super) width: u16,
 }
 
+/// Narrower lists have no room for collections and imports, which the pane below them tells.
+const RUNTIME_WIDTH: u16 = 150;
+
 /// Divides a line of the list.
 pub(super) fn places(width: u16) -> Vec<Place> {
     let wide = width >= 110;
@@ -34,6 +39,17 @@ pub(super) fn places(width: u16) -> Vec<Place> {
         (ProcessColumn::Cost, 6),
         (ProcessColumn::Executable, 0),
     ];
+    if width >= RUNTIME_WIDTH {
+        columns.splice(
+            7..7,
+            [
+                (ProcessColumn::Collections, 6),
+                (ProcessColumn::Pause, 6),
+                (ProcessColumn::LongestPause, 8),
+                (ProcessColumn::Imports, 8),
+            ],
+        );
+    }
     if width < 80 {
         columns.retain(|(column, _)| *column != ProcessColumn::User);
     }
@@ -169,6 +185,13 @@ fn cell(app: &App, process: &ProcessStatus, place: Place) -> (String, Style, Cut
             Some(share) => (number::percent(share), quiet, Cut::Tail),
             None => ("-".to_owned(), theme.dim, Cut::Tail),
         },
+        ProcessColumn::Collections
+        | ProcessColumn::Pause
+        | ProcessColumn::LongestPause
+        | ProcessColumn::Imports => match runtime(app, process, place.column) {
+            Some(text) => (text, quiet, Cut::Tail),
+            None => ("-".to_owned(), theme.dim, Cut::Tail),
+        },
         ProcessColumn::Executable => {
             let path = process.exe.visible().into_owned();
             let path = if process.ended {
@@ -189,20 +212,37 @@ fn cell(app: &App, process: &ProcessStatus, place: Place) -> (String, Style, Cut
     }
 }
 
+/// Collections and imports; `None` where the interpreter does not tell.
+fn runtime(app: &App, process: &ProcessStatus, column: ProcessColumn) -> Option<String> {
+    let gc = process.runtime.gc;
+    match column {
+        ProcessColumn::Collections => gc.map(|gc| number::rate(per_second(app, gc.count))),
+        ProcessColumn::Pause => gc.map(|gc| number::percent(gc.share(interval(app)))),
+        ProcessColumn::LongestPause => gc.map(|gc| number::pause(gc.longest)),
+        ProcessColumn::Imports => {
+            let imports = process.runtime.imports?;
+            Some(number::rate(per_second(app, imports)))
+        }
+        _ => None,
+    }
+}
+
 fn visible(text: &str) -> String {
     crate::model::text::visible(text.as_bytes()).into_owned()
 }
 
 fn per_second(app: &App, calls: u64) -> f64 {
-    let interval = app
-        .shown()
-        .snapshot
-        .as_ref()
-        .map(|snapshot| snapshot.interval);
-    match interval.map(|interval| interval.as_secs_f64()) {
-        Some(seconds) if seconds > 0.0 => calls as f64 / seconds,
-        _ => 0.0,
+    let seconds = interval(app).as_secs_f64();
+    if seconds > 0.0 {
+        calls as f64 / seconds
+    } else {
+        0.0
     }
+}
+
+fn interval(app: &App) -> Duration {
+    let snapshot = app.shown().snapshot.as_ref();
+    snapshot.map_or(Duration::ZERO, |snapshot| snapshot.interval)
 }
 
 fn draw_pane(app: &App, pane: Rect, buffer: &mut Buffer) {
@@ -227,7 +267,25 @@ fn description(app: &App) -> Vec<Line<'static>> {
     let name = format!("{} {}: ", process.pid, process.comm.visible());
     pieces.push(&name, app.theme.strong, &app.glyphs);
     coverage(app, process, &mut pieces);
+    upkeep(app, process, &mut pieces);
     pieces.wrap_words(app.size.width.into())
+}
+
+/// What the interpreter tells of its collections and imports.
+fn upkeep(app: &App, process: &ProcessStatus, pieces: &mut Pieces) {
+    let of = |column| runtime(app, process, column);
+    if let (Some(rate), Some(share), Some(longest)) = (
+        of(ProcessColumn::Collections),
+        of(ProcessColumn::Pause),
+        of(ProcessColumn::LongestPause),
+    ) {
+        let text = format!("; {rate} collections/s, {share} of the time, longest {longest}");
+        pieces.push(&text, Style::new(), &app.glyphs);
+    }
+    if let Some(rate) = of(ProcessColumn::Imports) {
+        let text = format!("; {rate} imports/s");
+        pieces.push(&text, Style::new(), &app.glyphs);
+    }
 }
 
 /// A sentence on whether and how a process is counted.

@@ -6,7 +6,7 @@ use super::action::{Motion, Side};
 use super::app::App;
 use super::process_view;
 use super::selection::Selection;
-use crate::model::{ProcessStatus, Snapshot};
+use crate::model::{Collections, ProcessStatus, Snapshot};
 
 /// A column of the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,13 +19,17 @@ pub(super) enum ProcessColumn {
     Method,
     Rate,
     Cost,
+    Collections,
+    Pause,
+    LongestPause,
+    Imports,
     Executable,
     Reason,
 }
 
 impl ProcessColumn {
     /// Every column that sorts, from left to right.
-    const SORTING: [Self; 8] = [
+    const SORTING: [Self; 12] = [
         Self::Pid,
         Self::User,
         Self::Container,
@@ -33,6 +37,10 @@ impl ProcessColumn {
         Self::Method,
         Self::Rate,
         Self::Cost,
+        Self::Collections,
+        Self::Pause,
+        Self::LongestPause,
+        Self::Imports,
         Self::Executable,
     ];
 
@@ -45,18 +53,30 @@ impl ProcessColumn {
             Self::Method => "METHOD",
             Self::Rate => "CALLS/S",
             Self::Cost => "COST",
+            Self::Collections => "GC/S",
+            Self::Pause => "PAUSE",
+            Self::LongestPause => "LONGEST",
+            Self::Imports => "IMPORT/S",
             Self::Executable => "EXECUTABLE",
             Self::Reason => "NOT COUNTED BECAUSE",
         }
     }
 
     pub(super) fn is_number(self) -> bool {
-        matches!(self, Self::Pid | Self::Rate | Self::Cost)
+        self == Self::Pid || self.is_descending()
     }
 
     /// Whether the largest comes first when the order is not turned around.
     pub(super) fn is_descending(self) -> bool {
-        matches!(self, Self::Rate | Self::Cost)
+        matches!(
+            self,
+            Self::Rate
+                | Self::Cost
+                | Self::Collections
+                | Self::Pause
+                | Self::LongestPause
+                | Self::Imports
+        )
     }
 
     /// The order of two processes. Those that are not counted come before all methods.
@@ -72,9 +92,27 @@ impl ProcessColumn {
                 let cost = |process: &ProcessStatus| process.probe_cost.unwrap_or(-1.0);
                 cost(right).total_cmp(&cost(left))
             }
+            // Those that do not tell come after those that did nothing.
+            Self::Collections => {
+                let count = |process| gc(process).map(|gc| gc.count);
+                count(right).cmp(&count(left))
+            }
+            Self::Pause => {
+                let pause = |process| gc(process).map(|gc| gc.pause);
+                pause(right).cmp(&pause(left))
+            }
+            Self::LongestPause => {
+                let longest = |process| gc(process).map(|gc| gc.longest);
+                longest(right).cmp(&longest(left))
+            }
+            Self::Imports => right.runtime.imports.cmp(&left.runtime.imports),
             Self::Executable => left.exe.cmp(&right.exe),
         }
     }
+}
+
+fn gc(process: &ProcessStatus) -> Option<Collections> {
+    process.runtime.gc
 }
 
 fn method(process: &ProcessStatus) -> Option<crate::model::Method> {

@@ -16,7 +16,9 @@ use super::super::action::{Action, Effects};
 use super::super::app::App;
 use super::super::theme::Colors;
 use super::super::{input, screen};
-use crate::model::{Coverage, Method, ProcessStatus, Row, Snapshot, Uncounted, View};
+use crate::model::{
+    Collections, Coverage, Method, ProcessStatus, Row, Runtime, Snapshot, Uncounted, View,
+};
 use crate::updates::{Scope, Update};
 
 /// A screen without a terminal.
@@ -228,6 +230,7 @@ pub(super) fn process(pid: u32, exe: &str, python: &str, coverage: Coverage) -> 
         coverage,
         calls: 0,
         probe_cost: None,
+        runtime: Runtime::default(),
         ended: false,
     }
 }
@@ -259,6 +262,20 @@ pub(super) fn snapshot(rows: Vec<Row>) -> Snapshot {
         let own = rows.iter().filter(|row| row.function.pid == process.pid);
         process.calls = own.map(|row| row.calls).sum();
         process.probe_cost = Some(process.calls as f64 * 6e-7);
+    }
+    let collections = |count, pause, longest| Runtime {
+        gc: Some(Collections {
+            count,
+            pause: Duration::from_micros(pause),
+            longest: Duration::from_micros(longest),
+        }),
+        imports: Some(count / 4),
+    };
+    for (process, runtime) in processes
+        .iter_mut()
+        .zip([collections(12, 34_100, 8_230), collections(0, 0, 0)])
+    {
+        process.runtime = runtime;
     }
     processes.extend(silent());
     Snapshot {
