@@ -205,7 +205,14 @@ fn examine_for(
     };
     let dynamic = Dynamic::read(&elf)?;
     let exported = exported_landmarks(&elf, &dynamic)?;
-    let notes = notes::read(&elf, marker::is_entry);
+    let mut notes = notes::read(&elf, |provider, name| {
+        marker::is_entry(provider, name) || runtime::is_told(provider, name)
+    });
+    let told = |note: &mut notes::Note| runtime::is_told(&note.provider, &note.name);
+    let told = notes::Notes {
+        found: notes.found.extract_if(.., told).collect(),
+        damaged: notes.damaged,
+    };
     let landmarks = if let Some(landmarks) = exported {
         landmarks
     } else if !notes.found.is_empty() || has_runtime_section(&elf) {
@@ -226,7 +233,7 @@ fn examine_for(
         build_id: notes::build_id(&elf),
         architecture,
         entry: entry(&elf, &dynamic, host, version, &notes),
-        runtime: RuntimeSites::find(&elf, &dynamic, host),
+        runtime: RuntimeSites::of(&elf, &dynamic, host, &told),
     }))
 }
 

@@ -17,7 +17,7 @@ use super::Architecture;
 use super::arguments::{self, Surroundings};
 use super::elf::Elf;
 use super::marker::{self, MAX_ARGUMENTS, PROVIDER};
-use super::notes::{self, Note};
+use super::notes::{Note, Notes};
 use super::symbols::Dynamic;
 
 /// More copies of these markers than this has no interpreter.
@@ -44,14 +44,11 @@ pub struct RuntimeSites {
 }
 
 impl RuntimeSites {
-    /// Those of a file.
-    pub(super) fn find(elf: &Elf<'_>, dynamic: &Dynamic, host: Architecture) -> Self {
+    /// Those that the notes of a file describe.
+    pub(super) fn of(elf: &Elf<'_>, dynamic: &Dynamic, host: Architecture, notes: &Notes) -> Self {
         let architecture = Architecture::of(elf);
-        if !elf.is_64 || architecture != host {
-            return Self::default();
-        }
-        let notes = notes::read(elf, |provider, name| kind(provider, name).is_some());
-        if notes.damaged || notes.found.len() > MAX_SITES {
+        let is_other = !elf.is_64 || architecture != host;
+        if is_other || notes.damaged || notes.found.len() > MAX_SITES {
             return Self::default();
         }
         let sites = |wanted| sites(elf, dynamic, architecture, &notes.found, wanted);
@@ -65,6 +62,11 @@ impl RuntimeSites {
             imports: sites(RuntimeMarker::ImportDone).unwrap_or_default(),
         }
     }
+}
+
+/// Whether these are the provider and the name of one of these markers.
+pub(super) fn is_told(provider: &[u8], name: &[u8]) -> bool {
+    kind(provider, name).is_some()
 }
 
 /// Which of these markers it is, by provider and name.

@@ -271,19 +271,22 @@ fn description(app: &App) -> Vec<Line<'static>> {
     pieces.wrap_words(app.size.width.into())
 }
 
-/// What the interpreter tells of its collections and imports.
+/// What the interpreter tells of its collections and imports, where the list has no room for that.
 fn upkeep(app: &App, process: &ProcessStatus, pieces: &mut Pieces) {
+    if app.size.width >= RUNTIME_WIDTH {
+        return;
+    }
     let of = |column| runtime(app, process, column);
     if let (Some(rate), Some(share), Some(longest)) = (
         of(ProcessColumn::Collections),
         of(ProcessColumn::Pause),
         of(ProcessColumn::LongestPause),
     ) {
-        let text = format!("; {rate} collections/s, {share} of the time, longest {longest}");
+        let text = format!("; gc {rate}/s, {share} of the time, longest {longest}");
         pieces.push(&text, Style::new(), &app.glyphs);
     }
     if let Some(rate) = of(ProcessColumn::Imports) {
-        let text = format!("; {rate} imports/s");
+        let text = format!("; imports {rate}/s");
         pieces.push(&text, Style::new(), &app.glyphs);
     }
 }
