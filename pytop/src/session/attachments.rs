@@ -73,9 +73,6 @@ impl Attachments {
         file: &Arc<File>,
         reach: Reach,
     ) -> Coverage {
-        if let Some(runtime) = &mut self.runtime {
-            runtime.want(file, reach);
-        }
         let prepared = match self.prepare(kernel, file) {
             Ok(prepared) => prepared,
             Err(reason) => return Coverage::NotCounted(reason),
@@ -84,7 +81,13 @@ impl Attachments {
             place(kernel, file, reach, &prepared, self.program).map_err(Arc::from)
         });
         match placed {
-            Ok(_) => Coverage::Counted(prepared.plan.method),
+            Ok(_) => {
+                // What cannot be counted is left alone.
+                if let Some(runtime) = &mut self.runtime {
+                    runtime.want(file, reach);
+                }
+                Coverage::Counted(prepared.plan.method)
+            }
             Err(reason) => Coverage::NotCounted(Arc::clone(reason)),
         }
     }

@@ -7,19 +7,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pytop_common::runtime::RuntimeCount;
+use pytop_common::runtime::{RuntimeCount, RuntimeSpec};
 
 use super::attachments::{File, Reach};
 use crate::discover::FileId;
 use crate::model::{Collections, ProcessStatus, Runtime};
-use crate::probe::{Description, Kernel, Place, Probe, Program, Target};
+use crate::probe::{Description, Kernel, Place, Probe, Program, SiteId, Target};
 
 /// The probes in place, and those that are wanted.
 #[derive(Default)]
 pub(super) struct RuntimeProbes {
     wanted: Vec<(Arc<File>, Reach)>,
-    /// The places in a file, which are the same for every reach.
-    places: HashMap<FileId, Arc<[Place]>>,
+    /// What the kernel has been told of markers. Most files have the same.
+    described: Vec<(RuntimeSpec, SiteId)>,
     placed: HashMap<(FileId, Reach), Placed>,
 }
 
@@ -56,8 +56,16 @@ impl RuntimeProbes {
             let Some(placed) = self.placed.get_mut(&(file.id, reach)) else {
                 continue;
             };
-            let places = self.places.entry(file.id);
-            let places = places.or_insert_with(|| described(kernel, &file));
+            let runtime = &file.interpreter.runtime;
+            let sites = runtime.collections.iter().chain(&runtime.imports);
+            let places = sites.map(|site| {
+                Some(Place {
+                    offset: site.file_offset,
+                    semaphore_offset: site.semaphore_file_offset,
+                    site: number_of(&mut self.described, kernel, site.spec)?,
+                })
+            });
+            let places = places.collect::<Option<Vec<_>>>().unwrap_or_default();
             if places.is_empty() || !placed.probes.is_empty() {
                 continue;
             }
@@ -67,11 +75,11 @@ impl RuntimeProbes {
                 pid: reach.pid(),
             };
             // Where they cannot be placed, nothing is told of the process, and its calls are counted.
-            if let Ok(probes) = kernel.attach(Program::RuntimeEvent, &target, places) {
+            if let Ok(probes) = kernel.attach(Program::RuntimeEvent, &target, &places) {
                 placed.probes = probes;
                 placed.tells = Tells {
-                    collections: !file.interpreter.runtime.collections.is_empty(),
-                    imports: !file.interpreter.runtime.imports.is_empty(),
+                    collections: !runtime.collections.is_empty(),
+                    imports: !runtime.imports.is_empty(),
                 };
             }
         }
@@ -97,19 +105,18 @@ impl RuntimeProbes {
     }
 }
 
-/// The places of a file, with their numbers in the kernel's tables. None when there is no room.
-fn described(kernel: &mut Kernel, file: &File) -> Arc<[Place]> {
-    let runtime = &file.interpreter.runtime;
-    let sites = runtime.collections.iter().chain(&runtime.imports);
-    let places = sites.map(|site| {
-        Some(Place {
-            offset: site.file_offset,
-            semaphore_offset: site.semaphore_file_offset,
-            site: kernel.describe(&Description::Runtime(site.spec)).ok()?,
-        })
-    });
-    let places: Option<Vec<Place>> = places.collect();
-    places.unwrap_or_default().into()
+/// The number of a marker in the kernel's table. `None` when there is no room.
+fn number_of(
+    described: &mut Vec<(RuntimeSpec, SiteId)>,
+    kernel: &mut Kernel,
+    spec: RuntimeSpec,
+) -> Option<SiteId> {
+    if let Some((_, site)) = described.iter().find(|(known, _)| *known == spec) {
+        return Some(*site);
+    }
+    let site = kernel.describe(&Description::Runtime(spec)).ok()?;
+    described.push((spec, site));
+    Some(site)
 }
 
 /// Adds what was counted to the processes, which are in the order of their pids. What was counted of

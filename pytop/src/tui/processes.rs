@@ -206,8 +206,13 @@ impl ProcessList {
         }
     }
 
-    pub(super) fn sort_column(&mut self, side: Side) {
-        let columns = ProcessColumn::SORTING;
+    /// Moves the order to the next column that there is room for.
+    pub(super) fn sort_column(&mut self, side: Side, width: u16) {
+        let places = process_view::places(width);
+        let columns = places.iter().map(|place| place.column);
+        let columns: Vec<_> = columns
+            .filter(|column| ProcessColumn::SORTING.contains(column))
+            .collect();
         let at = columns.iter().position(|column| *column == self.sort);
         let at = at.unwrap_or_default();
         let next = match side {

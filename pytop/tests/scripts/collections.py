@@ -1,6 +1,7 @@
 # Collects garbage and imports modules when told to, and tells how often it has done so and how long
 # its collections took: collections, their time, the longest one (nanoseconds), imports.
 import gc
+import importlib
 import os
 import sys
 import time
@@ -39,6 +40,8 @@ def prepare(go):
     write("package_%d/one.py" % go, "")
     write("package_%d/two.py" % go, "")
     write("fails_%d.py" % go, "raise ImportError")
+    write("unseen_%d.py" % go, "")
+    importlib.invalidate_caches()
 
 
 def load(go):
@@ -67,6 +70,8 @@ while os.read(0, 64):
     before = set(sys.modules)
     load(go)
     added = len(set(sys.modules) - before)
+    # Python code does this one, and no marker tells of it.
+    importlib.import_module("unseen_%d" % go)
     for generation in range(3):
         gc.collect(generation)
     gc.enable()

@@ -7,7 +7,7 @@ use crate::tui::action::Side;
 impl App {
     pub(super) fn sort_column(&mut self, side: Side) {
         if self.screen == Screen::Processes {
-            self.processes.sort_column(side);
+            self.processes.sort_column(side, self.size.width);
         } else {
             let keys = SortKey::ALL;
             let at = keys
