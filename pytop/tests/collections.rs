@@ -98,7 +98,7 @@ struct Process {
 
 impl Process {
     fn start(interpreter: &'static Interpreter) -> Self {
-        let python = Python::new(interpreter, Form::Chroot, "collections.py");
+        let python = Python::new(interpreter, Form::Chroot, "collecting.py");
         let running = python.start();
         Self { python, running }
     }
@@ -216,7 +216,7 @@ fn imports_of_a_command_are_counted_from_its_start_to_its_end() {
 #[test]
 fn an_interpreter_without_a_marker_tells_nothing_rather_than_zero() {
     let interpreter = interpreter("3.9");
-    let python = Python::new(interpreter, Form::Direct, "collections.py");
+    let python = Python::new(interpreter, Form::Direct, "collecting.py");
     for (marker, tells_collections, tells_imports) in [
         ("gc__start", false, true),
         ("gc__done", false, true),

@@ -24,7 +24,7 @@ pub(super) struct Place {
 }
 
 /// Narrower lists have no room for collections and imports, which the pane below them tells.
-const RUNTIME_WIDTH: u16 = 150;
+const RUNTIME_WIDTH: u16 = 180;
 
 /// Divides a line of the list.
 pub(super) fn places(width: u16) -> Vec<Place> {
