@@ -58,15 +58,15 @@ impl RuntimeProbes {
             };
             let runtime = &file.interpreter.runtime;
             let sites = runtime.collections.iter().chain(&runtime.imports);
-            let places = sites.map(|site| {
+            let at = sites.map(|site| {
                 Some(Place {
                     offset: site.file_offset,
                     semaphore_offset: site.semaphore_file_offset,
                     site: number_of(&mut self.described, kernel, site.spec)?,
                 })
             });
-            let places = places.collect::<Option<Vec<_>>>().unwrap_or_default();
-            if places.is_empty() || !placed.probes.is_empty() {
+            let at = at.collect::<Option<Vec<_>>>().unwrap_or_default();
+            if at.is_empty() || !placed.probes.is_empty() {
                 continue;
             }
             let target = Target {
@@ -75,7 +75,7 @@ impl RuntimeProbes {
                 pid: reach.pid(),
             };
             // Where they cannot be placed, nothing is told of the process, and its calls are counted.
-            if let Ok(probes) = kernel.attach(Program::RuntimeEvent, &target, &places) {
+            if let Ok(probes) = kernel.attach(Program::RuntimeEvent, &target, &at) {
                 placed.probes = probes;
                 placed.tells = Tells {
                     collections: !runtime.collections.is_empty(),
