@@ -235,6 +235,7 @@ async fn main() -> anyhow::Result<()> {
         updates,
         commands,
         Settings::from_environment(View::default(), interval, scope),
+        &|_| anyhow::bail!("this screen counts nothing"),
     )
     .await
 }

@@ -1,6 +1,7 @@
 //! From the options to the exit status: starts a session and shows what it tells.
 
 mod answer;
+mod row_trace;
 mod trace;
 
 use std::fs::File;
@@ -233,7 +234,9 @@ fn screen(
                 || !cli.pids.is_empty(),
             ..Settings::from_environment(cli.screen_view(), cli.interval, scope)
         };
-        tui::run(received, commands, settings).await
+        let method = cli.method;
+        let trace = |request| row_trace::start(request, method);
+        tui::run(received, commands, settings, &trace).await
     })
 }
 

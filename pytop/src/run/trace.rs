@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{Failure, WAITING_UPDATES, join, say};
-use crate::cli::Trace;
+use crate::cli::{MethodChoice, Trace};
 use crate::model::text::visible;
 use crate::probe::Capacity;
 use crate::probe::launch::{Output, exit_code};
@@ -44,18 +44,11 @@ pub(super) fn run(arguments: &Trace) -> Result<ExitCode, Failure> {
     } else {
         Target::Machine
     };
-    let options = Options {
-        target,
-        interval: NO_INTERVAL,
-        snapshots: None,
-        method: arguments.method,
-        capacity: Capacity::default(),
-        trace: Some(Tracing {
-            room: arguments.room(),
-            duration: arguments.duration,
-        }),
-        count_nothing: false,
+    let tracing = Tracing {
+        room: arguments.room(),
+        duration: arguments.duration,
     };
+    let options = options(target, arguments.method, tracing);
     let (to_us, updates) = channel(WAITING_UPDATES);
     let (commands, from_us) = channel(WAITING_UPDATES);
     let session = Session::spawn(options, to_us, from_us)?;
@@ -83,6 +76,19 @@ pub(super) fn run(arguments: &Trace) -> Result<ExitCode, Failure> {
         Ending::CommandEnded(status) => exit_code(status).into(),
         _ => ExitCode::SUCCESS,
     })
+}
+
+/// What a session that traces is to do.
+pub(super) fn options(target: Target, method: MethodChoice, tracing: Tracing) -> Options {
+    Options {
+        target,
+        interval: NO_INTERVAL,
+        snapshots: None,
+        method,
+        capacity: Capacity::default(),
+        trace: Some(tracing),
+        count_nothing: false,
+    }
 }
 
 /// Where the trace goes.

@@ -1,5 +1,6 @@
 //! What can happen to the screen, and what it can ask for.
 
+use super::{TraceNews, TraceRequest};
 use crate::updates::{Command, Update};
 
 /// Something that changes what is shown.
@@ -63,6 +64,10 @@ pub(super) enum Action {
     },
     /// The session has news.
     Update(Update),
+    /// Trace what is selected.
+    Trace,
+    /// The trace has news.
+    Traced(TraceNews),
 }
 
 /// A movement in a list or a text.
@@ -133,7 +138,7 @@ pub(super) struct Effects {
 }
 
 /// Something that the state cannot do itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Demand {
     /// What is on the terminal may not be what was drawn: draw it in full.
     Clear,
@@ -143,6 +148,10 @@ pub(super) enum Demand {
     Quit,
     /// Ask this of the session.
     Send(Command),
+    /// Start this trace.
+    Trace(TraceRequest),
+    /// End the trace.
+    EndTrace,
 }
 
 impl Effects {

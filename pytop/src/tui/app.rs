@@ -2,6 +2,7 @@
 
 mod mouse;
 mod order;
+mod trace;
 mod travel;
 mod typing;
 
@@ -20,6 +21,7 @@ use super::prompt::{self, Asked, Prompt};
 use super::selection::Selection;
 use super::summary::Summary;
 use super::theme::{Glyphs, Theme};
+use super::trace_view::TraceView;
 use crate::model::{Entry, EntryKey, Filter, Snapshot, SortKey, Totals, View};
 use crate::updates::{Scope, Update};
 
@@ -41,6 +43,8 @@ pub(super) enum Overlay {
     Menu { index: usize },
     /// A line that is being typed.
     Prompt(Prompt),
+    /// The calls of a row, one by one.
+    Trace(TraceView),
 }
 
 /// Which list fills the screen.
@@ -128,10 +132,12 @@ impl App {
 
     /// The overlay that fills the body, whatever small one lies over it.
     pub(super) fn body_overlay(&self) -> Option<&Overlay> {
-        self.overlays
-            .iter()
-            .rev()
-            .find(|overlay| matches!(overlay, Overlay::Detail { .. } | Overlay::Help { .. }))
+        self.overlays.iter().rev().find(|overlay| {
+            matches!(
+                overlay,
+                Overlay::Detail { .. } | Overlay::Help { .. } | Overlay::Trace(_)
+            )
+        })
     }
 
     pub(super) fn prompt(&self) -> Option<&Prompt> {
@@ -154,6 +160,7 @@ impl App {
     pub(super) fn context(&self) -> Context {
         match (self.overlay(), self.screen) {
             (Some(Overlay::Detail { .. }), _) => Context::Detail,
+            (Some(Overlay::Trace(_)), _) => Context::Trace,
             (Some(Overlay::Help { .. }), _) => Context::Help,
             (Some(Overlay::Menu { .. }), _) => Context::Menu,
             (Some(Overlay::Prompt(_)), _) => Context::Prompt,
@@ -238,6 +245,8 @@ impl App {
                 self.refresh();
             }
             Action::Update(update) => return self.hear(update),
+            Action::Trace => return self.trace(),
+            Action::Traced(news) => return self.hear_trace(news),
         }
         Effects::DRAW
     }
@@ -259,13 +268,7 @@ impl App {
                 }
                 self.refresh();
             }
-            Update::Notice(text) => {
-                self.notice = Some(Notice {
-                    text,
-                    until: self.snapshots + NOTICE,
-                });
-                self.settle();
-            }
+            Update::Notice(text) => self.note(text),
             Update::Ended(reason) => {
                 // The first reason is the true one; the session's own end follows from it.
                 self.ended.get_or_insert(reason);
@@ -276,6 +279,15 @@ impl App {
             }
         }
         Effects::DRAW
+    }
+
+    /// Shows a line above the keys for a while.
+    fn note(&mut self, text: String) {
+        self.notice = Some(Notice {
+            text,
+            until: self.snapshots + NOTICE,
+        });
+        self.settle();
     }
 
     /// Makes the rows anew, after the snapshot or the view has changed.

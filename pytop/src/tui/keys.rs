@@ -16,6 +16,8 @@ pub(super) enum Context {
     Processes,
     /// One row in full.
     Detail,
+    /// What happens in a row.
+    Trace,
     /// The keys.
     Help,
     /// The menu of sort keys.

@@ -41,6 +41,7 @@ mod terminal;
 mod tests;
 mod theme;
 mod titles;
+mod trace_view;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -59,7 +60,7 @@ use self::app::App;
 pub use self::keys::{KeyHelp, key_help};
 use self::terminal::Terminal;
 pub use self::theme::{Colors, is_utf8_locale};
-use crate::model::View;
+use crate::model::{Filter, View};
 use crate::updates::{Command, Scope, Update};
 
 /// How the screen begins.
@@ -95,6 +96,49 @@ impl Settings {
     }
 }
 
+/// What a trace is to be of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceRequest {
+    /// These processes, at least one.
+    pub pids: Vec<u32>,
+    /// Functions that it matches; all without one.
+    pub filter: Option<Filter>,
+}
+
+/// What a trace tells.
+#[derive(Clone, Debug)]
+pub enum TraceNews {
+    /// What has happened, one event a line, safe to show.
+    Lines(Vec<String>),
+    /// Something of the trace itself.
+    Said(String),
+    /// It has ended, and why; nothing follows.
+    Ended(String),
+}
+
+/// A trace that goes on until this is dropped.
+#[derive(Debug)]
+pub struct RunningTrace {
+    /// What it tells.
+    pub news: Receiver<TraceNews>,
+    /// Its session, which ends when nobody can ask anything of it any more.
+    pub commands: Sender<Command>,
+}
+
+/// Starts a trace.
+pub type StartTrace<'a> = &'a dyn Fn(TraceRequest) -> anyhow::Result<RunningTrace>;
+
+/// Waits for the next news of a trace, for ever when there is none.
+async fn next_news(trace: &mut Option<RunningTrace>) -> TraceNews {
+    if let Some(running) = trace {
+        if let Some(news) = running.news.recv().await {
+            return news;
+        }
+        *trace = None;
+    }
+    std::future::pending().await
+}
+
 /// Signals that the screen answers to.
 struct Signals {
     /// SIGTERM, SIGINT, SIGHUP, SIGQUIT.
@@ -126,7 +170,7 @@ enum Wake {
     TerminalIsGone,
 }
 
-/// Takes over the terminal and shows what `updates` brings until the user leaves, a signal ends
+/// Takes over the terminal and shows what `updates` brings, and what `start_trace` traces, until the user leaves, a signal ends
 /// the run, or, with [`Settings::close_at_end`], counting ends. Sends [`Command::Quit`] last.
 ///
 /// Must run in a tokio runtime with I/O and time enabled.
@@ -138,8 +182,9 @@ pub async fn run(
     mut updates: Receiver<Update>,
     commands: Sender<Command>,
     settings: Settings,
+    start_trace: StartTrace<'_>,
 ) -> anyhow::Result<()> {
-    let result = show(&mut updates, &commands, settings).await;
+    let result = show(&mut updates, &commands, settings, start_trace).await;
     // A session that waits for room in the channel must not wait for a screen that is gone.
     updates.close();
     while updates.try_recv().is_ok() {}
@@ -152,7 +197,9 @@ async fn show(
     updates: &mut Receiver<Update>,
     commands: &Sender<Command>,
     settings: Settings,
+    start_trace: StartTrace<'_>,
 ) -> anyhow::Result<()> {
+    let mut trace = None;
     let mut signals = Signals::new().context("cannot wait for signals")?;
     let mut terminal = Terminal::take()?;
     let mut events = EventStream::new();
@@ -191,6 +238,7 @@ async fn show(
                 Some(Ok(event)) => Wake::Action(input::action(app.context(), event)),
                 Some(Err(_)) | None => Wake::TerminalIsGone,
             },
+            news = next_news(&mut trace) => Wake::Action(Some(Action::Traced(news))),
             _ = terminate.recv() => Wake::Action(Some(Action::Quit)),
             _ = interrupt.recv() => Wake::Action(Some(Action::Quit)),
             _ = hang_up.recv() => Wake::Action(Some(Action::Quit)),
@@ -224,6 +272,14 @@ async fn show(
                 Some(Demand::Clear) => terminal.clear().context("cannot draw on the terminal")?,
                 Some(Demand::Suspend) => terminal.suspend().context("cannot suspend")?,
                 Some(Demand::Send(command)) => outbox.push_back(command),
+                Some(Demand::Trace(request)) => match start_trace(request) {
+                    Ok(running) => trace = Some(running),
+                    Err(error) => {
+                        app.update(Action::Traced(TraceNews::Ended(format!("{error:#}"))));
+                    }
+                },
+                // Its session ends by itself, in its own time.
+                Some(Demand::EndTrace) => trace = None,
                 Some(Demand::Quit) => return Ok(()),
             }
             // A key held down or a wheel turned fast is drawn once, not once an event.

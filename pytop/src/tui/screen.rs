@@ -6,7 +6,7 @@ use ratatui::text::Line;
 use super::app::{App, Overlay, Screen};
 use super::areas::Areas;
 use super::cell::shown;
-use super::{detail, header, help, keybar, menu, process_view, table};
+use super::{detail, header, help, keybar, menu, process_view, table, trace_view};
 
 /// Draws the screen.
 pub(super) fn draw(app: &App, frame: &mut Frame<'_>) {
@@ -25,6 +25,7 @@ pub(super) fn draw(app: &App, frame: &mut Frame<'_>) {
         (Some(Overlay::Detail { key, scroll }), _) => {
             detail::draw(app, key, *scroll, areas.body(), buffer);
         }
+        (Some(Overlay::Trace(view)), _) => trace_view::draw(app, view, areas.body(), buffer),
         (Some(Overlay::Help { scroll }), _) => help::draw(app, *scroll, areas.body(), buffer),
         (_, Screen::Table) => table::draw(app, &areas, buffer),
         (_, Screen::Processes) => process_view::draw(app, &areas, buffer),

@@ -217,3 +217,43 @@ fn totals_begin_anew() {
     terminal.press("z");
     terminal.wait("fewer calls", |screen| total(screen) < before);
 }
+
+#[test]
+fn tracing() {
+    let running = fruit();
+    let terminal = watching(&running);
+    let is_tracing = || {
+        let tasks = format!("/proc/{}/task", terminal.child());
+        let mut tasks = std::fs::read_dir(tasks).expect("it has threads");
+        tasks.any(|task| {
+            let comm = task.map(|task| std::fs::read_to_string(task.path().join("comm")));
+            // One that ends meanwhile has no name any more.
+            comm.is_ok_and(|comm| comm.is_ok_and(|comm| comm.trim() == "pytop-trace"))
+        })
+    };
+    assert!(!is_tracing());
+    // Either way back, from the table and from one row in full.
+    for (keys, back) in [(&["t"][..], "q"), (&["Enter", "t"], "Escape")] {
+        for key in keys {
+            terminal.press(key);
+        }
+        let screen = terminal.wait_for(&["TRACE", "=> banana in ", "<= banana in "]);
+        assert!(
+            !screen.contains("apple") && !screen.contains("cherry"),
+            "{screen}"
+        );
+        assert!(screen.contains("banana in /tmp/"), "{screen}");
+        assert!(is_tracing());
+        // What is above is not moved by what comes.
+        terminal.press("PPage");
+        terminal.wait_for(&["TRACE", "more lines below"]);
+        terminal.press("End");
+        terminal.wait("the newest", |screen| !screen.contains("below"));
+        terminal.press(back);
+        terminal.wait("the counts", |screen| !screen.contains("TRACE"));
+        terminal.wait("the trace's end", |_| !is_tracing());
+    }
+    terminal.press("Escape");
+    // All of it was counted.
+    terminal.wait("functions", |screen| functions(screen).len() == 3);
+}

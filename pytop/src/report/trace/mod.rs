@@ -12,7 +12,7 @@ use self::folded::Folded;
 use super::ReportError;
 use crate::cli::{TraceFormat, Weight};
 use crate::model::Text;
-use crate::trace::{Batch, Line, Selection, Stacks};
+use crate::trace::{Batch, Line, Selection, Stacks, What};
 
 /// Prints what happens.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct TraceReport<W: Write> {
     /// When the trace began, in nanoseconds of `CLOCK_MONOTONIC`.
     start: u64,
     style: Style,
+    /// Lines are indented from the shallowest that there has been, if that was asked for.
+    shallowest: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,15 @@ impl<W: Write> TraceReport<W> {
                 TraceFormat::Json => Style::Json,
                 TraceFormat::Folded => Style::Folded(Folded::new(weight)),
             },
+            shallowest: None,
         }
+    }
+
+    /// Indents from the shallowest line that there has been, for where there is little room.
+    #[must_use]
+    pub fn from_shallowest(mut self) -> Self {
+        self.shallowest = Some(usize::MAX);
+        self
     }
 
     /// Prints what has happened.
@@ -66,12 +76,19 @@ impl<W: Write> TraceReport<W> {
             programs,
             start,
             style,
+            shallowest,
         } = self;
         for (pid, program) in &batch.programs {
             programs.insert(*pid, program.clone());
         }
         let mut result = Ok(());
-        let mut tell = |line: Line<'_>| {
+        let mut tell = |mut line: Line<'_>| {
+            if let Some(shallowest) = shallowest {
+                if !matches!(line.what, What::Lost(_)) {
+                    *shallowest = line.depth.min(*shallowest);
+                }
+                line.depth = line.depth.saturating_sub(*shallowest);
+            }
             if result.is_ok() {
                 result = match style {
                     Style::Text => text::write(output, *start, programs, &line),

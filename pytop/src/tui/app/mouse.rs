@@ -28,7 +28,9 @@ impl App {
                 }
                 return Effects::DRAW;
             }
-            (Some(Overlay::Detail { .. } | Overlay::Help { .. }), _) => return Effects::NONE,
+            (Some(Overlay::Detail { .. } | Overlay::Help { .. } | Overlay::Trace(_)), _) => {
+                return Effects::NONE;
+            }
             (Some(Overlay::Prompt(_)) | None, Screen::Table) => {
                 if areas.titles.contains(position) {
                     self.click_title(position.x);

@@ -2,12 +2,15 @@
 
 use super::{App, Overlay, Screen};
 use crate::model::{EntryKey, SortKey};
-use crate::tui::action::{Action, Effects, Motion};
-use crate::tui::{detail, help};
+use crate::tui::action::{Action, Demand, Effects, Motion};
+use crate::tui::{detail, help, trace_view};
 
 impl App {
     pub(super) fn back(&mut self) -> Effects {
-        if self.overlays.pop().is_some() {
+        if let Some(closed) = self.overlays.pop() {
+            if matches!(closed, Overlay::Trace(_)) {
+                return Effects::demand(Demand::EndTrace);
+            }
         } else if self.screen == Screen::Processes {
             return self.update(Action::Processes);
         } else if self.view.filter.take().is_some() {
@@ -38,10 +41,12 @@ impl App {
         let page = self.page();
         let scroll_limit = self.scroll_limit();
         let body = usize::from(self.areas().body().height);
+        let trace_page = trace_view::page(self.areas().body());
         match (self.overlays.last_mut(), self.screen) {
             (Some(Overlay::Detail { scroll, .. } | Overlay::Help { scroll }), _) => {
                 *scroll = scrolled(*scroll, motion, scroll_limit, body);
             }
+            (Some(Overlay::Trace(view)), _) => view.travel(motion, trace_page),
             (Some(Overlay::Menu { index }), _) => {
                 *index = scrolled(*index, motion, SortKey::ALL.len() - 1, SortKey::ALL.len());
             }

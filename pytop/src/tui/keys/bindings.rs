@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyCode;
 
-use super::Context::{self, Detail, Help, Menu, Processes, Prompt, Table};
+use super::Context::{self, Detail, Help, Menu, Processes, Prompt, Table, Trace};
 use super::{Binding, Key, Section};
 use crate::tui::action::{Action, Edit, Motion, Side, Step};
 
@@ -33,7 +33,7 @@ const fn plain(code: KeyCode) -> Key {
 }
 
 /// Wherever a letter is a command.
-const COMMANDS: &[Context] = &[Table, Processes, Detail, Help, Menu];
+const COMMANDS: &[Context] = &[Table, Processes, Detail, Trace, Help, Menu];
 /// Wherever there is something to move in.
 const LISTS: &[Context] = COMMANDS;
 /// The two lists that fill the screen.
@@ -41,7 +41,7 @@ const SCREENS: &[Context] = &[Table, Processes];
 /// Wherever counts are in sight.
 const COUNTS: &[Context] = &[Table, Processes, Detail];
 /// Everywhere.
-pub(super) const ALL: &[Context] = &[Table, Processes, Detail, Help, Menu, Prompt];
+pub(super) const ALL: &[Context] = &[Table, Processes, Detail, Trace, Help, Menu, Prompt];
 
 /// Every key. The key bar takes its words in this order.
 pub(in crate::tui) static BINDINGS: &[Binding] = &[
@@ -91,12 +91,28 @@ pub(in crate::tui) static BINDINGS: &[Binding] = &[
         help: "choose what to sort by",
     },
     Binding {
-        keys: &[plain(KeyCode::Tab), character('t')],
+        keys: &[plain(KeyCode::Tab)],
         action: Action::Group,
         contexts: &[Table],
         bar: "Group",
         section: Section::Show,
         help: "add up by function, file or process",
+    },
+    Binding {
+        keys: &[character('t')],
+        action: Action::Trace,
+        contexts: COUNTS,
+        bar: "",
+        section: Section::Show,
+        help: "trace the selected row: its calls one by one, as they happen",
+    },
+    Binding {
+        keys: &[character('q')],
+        action: Action::Back,
+        contexts: &[Trace],
+        bar: "Back",
+        section: Section::Show,
+        help: "from a trace back to the counts, which went on",
     },
     Binding {
         keys: &[character('p'), character(' ')],
@@ -357,7 +373,7 @@ pub(in crate::tui) static BINDINGS: &[Binding] = &[
     Binding {
         keys: &[character('q')],
         action: Action::Quit,
-        contexts: COMMANDS,
+        contexts: &[Table, Processes, Detail, Help, Menu],
         bar: "Quit",
         section: Section::Program,
         help: "quit",

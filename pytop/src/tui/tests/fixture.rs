@@ -85,7 +85,10 @@ impl Screen {
     /// Presses a letter key after another.
     pub(super) fn press(&mut self, characters: &str) {
         for character in characters.chars() {
-            self.key(KeyCode::Char(character));
+            self.key(match character {
+                '\t' => KeyCode::Tab,
+                character => KeyCode::Char(character),
+            });
         }
     }
 

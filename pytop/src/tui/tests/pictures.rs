@@ -33,12 +33,12 @@ fn table() {
 
 #[test]
 fn table_of_files() {
-    in_every_size("files", |screen| screen.press("t"));
+    in_every_size("files", |screen| screen.press("\t"));
 }
 
 #[test]
 fn table_of_processes() {
-    in_every_size("grouped_by_process", |screen| screen.press("tt"));
+    in_every_size("grouped_by_process", |screen| screen.press("\t\t"));
 }
 
 #[test]
@@ -87,10 +87,10 @@ fn detail_of_a_function() {
 #[test]
 fn detail_of_a_file_and_a_process() {
     let mut screen = Screen::busy(80, 24);
-    screen.press("te");
+    screen.press("\te");
     assert_snapshot!("detail_of_a_file", screen.text());
     screen.key(KeyCode::Esc);
-    screen.press("te");
+    screen.press("\te");
     assert_snapshot!("detail_of_a_process", screen.text());
 }
 
@@ -310,7 +310,7 @@ fn ascii_alone() {
 #[test]
 fn every_view_in_every_size_is_drawn_without_a_panic() {
     let views = [
-        "", "p", "t", "tt", "s", "/order(", "?", "e", "P", "Pe", "d9", "i", "te", "tte",
+        "", "p", "\t", "\t\t", "t", "s", "/order(", "?", "e", "P", "Pe", "d9", "i", "\te", "\t\te",
     ];
     for width in [1, 39, 40, 59, 72, 96, 112, 120, 400] {
         for height in [1, 7, 8, 12, 30, 100] {

@@ -253,7 +253,11 @@ fn on_a_terminal() {
             let command = commands.recv().await;
             assert_eq!(command, Some(Asked::Quit), "asked for a panic");
         });
-        tui::run(received, asked, settings()).await.unwrap();
+        tui::run(received, asked, settings(), &|_| {
+            anyhow::bail!("no trace here")
+        })
+        .await
+        .unwrap();
         session.await
     });
     assert!(result.is_ok(), "the session is told to quit");
