@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crossterm::event::{Event, KeyCode, MouseEventKind};
 
-use super::super::action::{Demand, Effects};
+use super::super::action::{Action, Demand, Effects};
 use super::super::areas::Areas;
 use super::super::keys::{BINDINGS, Context};
 use super::fixture::{Screen, row, rows, settings, snapshot};
 use crate::model::{EntryKey, GroupBy, SortKey};
-use crate::tui::Settings;
+use crate::tui::{Settings, TraceNews, TraceRequest};
 use crate::updates::{Command, Update};
 
 fn selected(screen: &Screen) -> Option<String> {
@@ -483,4 +483,113 @@ fn keys_without_a_meaning_draw_nothing() {
     assert_eq!(screen.key(KeyCode::F(12)), Effects::NONE);
     assert_eq!(screen.key(KeyCode::Char('é')), Effects::NONE);
     assert_eq!(screen.event(Event::FocusGained), Effects::NONE);
+}
+
+/// What a key asks to be traced.
+fn asked(screen: &mut Screen, code: KeyCode) -> TraceRequest {
+    match screen.key(code).demand {
+        Some(Demand::Trace(request)) => request,
+        other => panic!("no trace is asked for: {other:?}"),
+    }
+}
+
+fn news(screen: &mut Screen, news: TraceNews) -> Effects {
+    screen.app.update(Action::Traced(news))
+}
+
+#[test]
+fn a_trace_is_of_what_is_selected() {
+    let mut screen = Screen::new(100, 24);
+    let rows = || {
+        vec![
+            row(812, "/srv/a+b.py", 7, "f", 50),
+            row(813, "/srv/a+b.py", 9, "f.g", 40),
+            row(812, "/srv/aab.py", 7, "f", 30),
+        ]
+    };
+    screen.take(snapshot(rows()));
+    let matched = |request: &TraceRequest| -> Vec<usize> {
+        let filter = request.filter.as_ref();
+        let all = rows();
+        let functions = all.iter().map(|row| &row.function).enumerate();
+        functions
+            .filter(|(_, function)| {
+                filter.is_none_or(|filter| filter.matches(function, &mut String::new()))
+            })
+            .map(|(index, _)| index)
+            .collect()
+    };
+    let first = asked(&mut screen, KeyCode::Char('t'));
+    assert_eq!((&first.pids[..], matched(&first)), (&[812][..], vec![0]));
+    assert_eq!(screen.app.context(), Context::Trace);
+    screen.press("q");
+    screen.press("jje");
+    let second = asked(&mut screen, KeyCode::Char('t'));
+    assert_eq!((&second.pids[..], matched(&second)), (&[813][..], vec![1]));
+    screen.press("q");
+    assert_eq!(screen.app.context(), Context::Detail);
+    screen.key(KeyCode::Esc);
+    screen.key(KeyCode::Tab);
+    screen.key(KeyCode::Home);
+    let file = asked(&mut screen, KeyCode::Char('t'));
+    assert_eq!(
+        (&file.pids[..], matched(&file)),
+        (&[812, 813][..], vec![0, 1])
+    );
+    screen.press("qP");
+    let process = asked(&mut screen, KeyCode::Char('t'));
+    assert_eq!((&process.pids[..], process.filter), (&[812][..], None));
+}
+
+#[test]
+fn a_trace_follows_the_newest_unless_something_is_read() {
+    let mut screen = Screen::busy(80, 24);
+    assert_eq!(screen.key(KeyCode::Char('t')).demand.is_some(), true);
+    assert!(screen.has("TRACE") && screen.has("placing its probes"));
+    let lines = |numbers: std::ops::Range<u32>| {
+        TraceNews::Lines(numbers.map(|number| format!("event {number};")).collect())
+    };
+    news(&mut screen, TraceNews::Said("tracing".into()));
+    assert_eq!(news(&mut screen, lines(0..100)), Effects::DRAW);
+    assert!(screen.has("event 99;") && screen.has("100 events"));
+    screen.key(KeyCode::Home);
+    assert!(screen.has("event 0;") && !screen.has("event 99;"));
+    news(&mut screen, lines(100..200));
+    assert!(screen.has("event 0;") && screen.has("200 events"));
+    screen.key(KeyCode::End);
+    assert!(screen.has("event 199;"));
+    // What is old is dropped, and what is read goes with it.
+    screen.key(KeyCode::Home);
+    news(&mut screen, lines(200..20_000));
+    assert!(!screen.has("event 0;") && screen.has("20,000 events"));
+    screen.key(KeyCode::Home);
+    assert!(screen.has("event 10000;"));
+    news(
+        &mut screen,
+        TraceNews::Ended("process 812 has ended".into()),
+    );
+    assert!(screen.has("process 812 has ended"));
+    // Counting goes on, and the help lies over the trace.
+    screen.run(1);
+    screen.press("?");
+    assert_eq!(screen.app.context(), Context::Help);
+    screen.press("?");
+    assert!(screen.has("TRACE"));
+    assert_eq!(screen.key(KeyCode::Esc).demand, Some(Demand::EndTrace));
+    assert_eq!(screen.app.context(), Context::Table);
+    // What it had still to say is nobody's business any more.
+    assert_eq!(news(&mut screen, lines(0..1)), Effects::NONE);
+}
+
+#[test]
+fn without_a_row_there_is_nothing_to_trace() {
+    let mut screen = Screen::new(80, 24);
+    assert_eq!(screen.key(KeyCode::Char('t')), Effects::NONE);
+    // A file that nobody calls now.
+    screen.take(snapshot(vec![row(812, "/srv/a.py", 7, "f", 50)]));
+    screen.key(KeyCode::Tab);
+    screen.press("j");
+    screen.take(snapshot(Vec::new()));
+    assert_eq!(screen.key(KeyCode::Char('t')).demand, None);
+    assert!(screen.has("nothing to trace"));
 }
