@@ -38,13 +38,13 @@ pub(crate) struct Process {
     pub(crate) calls: u64,
     pub(crate) reason: Option<String>,
     pub(crate) probe_cost: Option<f64>,
-    pub(crate) gc: Option<Collections>,
+    pub(crate) gc: Option<Garbage>,
     pub(crate) imports: Option<u64>,
 }
 
 /// Garbage collections of a process.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
-pub(crate) struct Collections {
+pub(crate) struct Garbage {
     pub(crate) collections: u64,
     pub(crate) pause_s: f64,
     pub(crate) longest_pause_s: f64,

@@ -544,7 +544,7 @@ fn a_trace_is_of_what_is_selected() {
 #[test]
 fn a_trace_follows_the_newest_unless_something_is_read() {
     let mut screen = Screen::busy(80, 24);
-    assert_eq!(screen.key(KeyCode::Char('t')).demand.is_some(), true);
+    asked(&mut screen, KeyCode::Char('t'));
     assert!(screen.has("TRACE") && screen.has("placing its probes"));
     let lines = |numbers: std::ops::Range<u32>| {
         TraceNews::Lines(numbers.map(|number| format!("event {number};")).collect())
