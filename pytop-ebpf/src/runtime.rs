@@ -70,7 +70,9 @@ fn count<'a>(thread: u64) -> Option<&'a mut RuntimeCount> {
     }
     // SAFETY: entries of the table in use are never deleted. Other CPUs may write to them, too, so
     // that all is added by atomic operations.
-    table.get_ptr_mut(&pid).and_then(|count| unsafe { count.as_mut() })
+    table
+        .get_ptr_mut(&pid)
+        .and_then(|count| unsafe { count.as_mut() })
 }
 
 /// The monotonic time, in nanoseconds.
