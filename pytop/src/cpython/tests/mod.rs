@@ -8,6 +8,7 @@ mod listing;
 mod markers;
 mod program;
 mod returns;
+mod runtime;
 mod seeds;
 mod versions;
 
