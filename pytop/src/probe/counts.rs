@@ -19,7 +19,8 @@ use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 use pytop_common::count::{
-    FrameCount, FrameKey, Loss, METER_SITE, Problem, ProblemKey, ProcessName, Slot,
+    BY_NAME, FrameCount, FrameKey, LASTING_CALLS, Loss, METER_SITE, Problem, ProblemKey,
+    ProcessName, Slot,
 };
 
 use super::kernel::{SiteId, take_map};
@@ -236,6 +237,16 @@ impl Counts {
         let mut frames = Vec::with_capacity(self.frames + self.frames / 8);
         let texts = &mut self.texts;
         texts.begin_interval();
+        let mut add = |frame: Frame, site| {
+            if site == METER_SITE || frame.calls == 0 {
+                return;
+            }
+            if frame.text != 0 && texts.mark(frame.text) {
+                frames.push(frame);
+            } else {
+                losses.unreadable_name += frame.calls;
+            }
+        };
         let memory = &mut full.memory;
         let mut entries = 0;
         syscall::take_all(
@@ -244,28 +255,34 @@ impl Counts {
             |keys: &[FrameKey], counts: &[FrameCount]| {
                 entries += keys.len() as u64;
                 for (key, count) in keys.iter().zip(counts) {
-                    let calls =
-                        count.calls + count.slot.checked_sub(1).map_or(0, |n| memory.take(n));
-                    if count.site == METER_SITE {
-                        continue;
+                    if let Some(number) = count.slot.checked_sub(1) {
+                        memory.add(number);
+                    } else if count.calls > LASTING_CALLS && key.second != BY_NAME {
+                        memory.yield_to(key.slot(), count.calls);
                     }
                     if count.names.text == 0 {
-                        losses.unreadable_name += calls;
                         bring_into_memory(key.pid, count.names.quick);
-                    } else if texts.mark(count.names.text) {
-                        frames.push(Frame {
-                            pid: key.pid,
-                            line: count.line,
-                            text: count.names.text,
-                            calls,
-                        });
-                    } else {
-                        losses.unreadable_name += calls;
                     }
+                    let frame = Frame {
+                        pid: key.pid,
+                        line: count.line,
+                        text: count.names.text,
+                        calls: count.calls,
+                    };
+                    add(frame, count.site);
                 }
             },
         )
         .map_err(batch_error)?;
+        memory.take_all(|slot| {
+            let frame = Frame {
+                pid: slot.pid(),
+                line: slot.line,
+                text: slot.names.text,
+                calls: slot.calls,
+            };
+            add(frame, slot.site);
+        });
         texts.end_interval();
 
         self.frames = frames.len();
