@@ -5,6 +5,7 @@ mod figures;
 mod plot;
 mod python;
 mod resources;
+mod samplers;
 mod scaling;
 
 use std::env;
@@ -27,7 +28,7 @@ use python::Script;
 /// Measure what a counted call, pytop itself, and its start cost, and print a table.
 ///
 /// The contestants take turns in each round, so that a change of the machine's speed meets all of
-/// them. bpftrace takes part if it is installed.
+/// them. bpftrace and py-spy take part if they are installed.
 #[derive(Args)]
 pub(crate) struct Bench {
     /// How often each contestant has its turn.
@@ -77,6 +78,7 @@ impl Bench {
         self.calls(pytop, interpreter("3.13")?, &["resume"])?;
         self.calls(pytop, interpreter("3.14")?, &["resume"])?;
         self.calls(pytop, interpreter("3.15")?, &["marker", "resume"])?;
+        samplers::measure(pytop, interpreter("3.15")?, self.rounds)?;
         let series = scaling::measure(pytop, interpreter("3.9")?, self.rounds.min(SCALING_ROUNDS))?;
         if let Some(path) = &self.plot {
             let title = "Processor time that a counted call adds, in ns, by the number of";

@@ -238,13 +238,8 @@ impl Counts {
         let texts = &mut self.texts;
         texts.begin_interval();
         let mut add = |frame: Frame, site| {
-            if site == METER_SITE || frame.calls == 0 {
-                return;
-            }
-            if frame.text != 0 && texts.mark(frame.text) {
+            if site != METER_SITE && frame.calls != 0 {
                 frames.push(frame);
-            } else {
-                losses.unreadable_name += frame.calls;
             }
         };
         let memory = &mut full.memory;
@@ -282,6 +277,14 @@ impl Counts {
                 calls: slot.calls,
             };
             add(frame, slot.site);
+        });
+        // In a loop of its own, in which the processor waits for several places of memory at a time.
+        frames.retain(|frame| {
+            let is_named = frame.text != 0 && texts.mark(frame.text);
+            if !is_named {
+                losses.unreadable_name += frame.calls;
+            }
+            is_named
         });
         texts.end_interval();
 
