@@ -104,6 +104,26 @@ fn a_hundred_thousand_functions_of_five_hundred_processes_are_counted_exactly() 
     }
 }
 
+/// Functions keep their slots from interval to interval, lose them while they are quiet, and share them
+/// with others: there are more functions than slots.
+#[test]
+fn functions_that_come_and_go_over_many_intervals_are_counted_exactly() {
+    let _turn = whole_machine();
+    let mut crowd = Crowd::start(40, 2_000);
+    let mut pytop = crowd.watch("0.5");
+    let rounds = 12;
+    for round in 0..rounds {
+        crowd.running.run();
+        for _ in 0..round % 4 {
+            pytop.snapshot();
+        }
+    }
+    crowd.end();
+    let counted = pytop.finish();
+    assert_eq!(crowd.check(&counted, rounds, false), rounds * crowd.calls());
+    assert_eq!(counted.uncounted().table_full, 0);
+}
+
 #[test]
 fn tables_grow_and_what_had_no_room_is_counted() {
     let _turn = whole_machine();
