@@ -5,7 +5,7 @@
 //! these, and with them the other table. The kernel waits until no program uses the old ones any
 //! more (`synchronize_rcu` by way of `maybe_wait_bpf_programs`, kernel/bpf/syscall.c). From then on
 //! they stand still: they can be read and emptied at leisure, and no call is lost, torn or counted
-//! twice.
+//! twice. Slots are read in place, and stay with their functions for the interval after the next.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsFd as _;
@@ -20,7 +20,7 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 use pytop_common::count::{
     BY_NAME, FrameCount, FrameKey, LASTING_CALLS, Loss, METER_SITE, Problem, ProblemKey,
-    ProcessName, Slot,
+    ProcessName, Slot, Trust,
 };
 
 use super::kernel::{SiteId, take_map};
@@ -252,7 +252,10 @@ impl Counts {
                 for (key, count) in keys.iter().zip(counts) {
                     if let Some(number) = count.slot.checked_sub(1) {
                         memory.add(number);
-                    } else if count.calls > LASTING_CALLS && key.second != BY_NAME {
+                    } else if count.calls > LASTING_CALLS
+                        && count.trust == Trust::Lasting as u32
+                        && key.second != BY_NAME
+                    {
                         memory.yield_to(key.slot(), count.calls);
                     }
                     if count.names.text == 0 {
