@@ -100,7 +100,8 @@ pub struct FrameCount {
     pub names: NameCheck,
     /// The line of the row; below 1 when it is not known.
     pub line: i32,
-    /// One more than the number of the slot that has the rest of the entries; 0 for none.
+    /// One more than the number of the slot that the function was given in this interval, which has the
+    /// rest of the entries; 0 for none.
     pub slot: u32,
     /// A [`Trust`].
     pub trust: u32,
@@ -112,11 +113,15 @@ pub struct FrameCount {
 ///
 /// Looking a function up in a hash table costs more than everything else that is done at a hit.
 /// So the table of slots lies before it: an array in which each function has one place, that of
-/// [`FrameKey::slot`], which the first of those that share it takes for the interval. A function
-/// that finds its place taken is counted in the hash table.
+/// [`FrameKey::slot`], which the first of those that share it takes. A function that finds its place
+/// taken is counted in the hash table.
 ///
-/// Whoever puts 0 to `first` has the slot and then writes the other two words. None of the three
-/// is 0 in the end, so one who sees all three words of his own key sees a finished slot.
+/// A slot stays with its function until an interval in which that was not called. It has all that
+/// is to be known of the function, so one that goes on being called is in no other table, and to
+/// read what was counted takes user space no system call. It fills one line of a processor's cache.
+///
+/// Whoever puts a value to `first` has the slot and then writes the other words, `second` as the last
+/// one. None of the three of the key is 0 in the end, so one who sees his own key sees a finished slot.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
@@ -128,6 +133,21 @@ pub struct Slot {
     pub owner: u64,
     /// Entries of the function in this interval, beside those in [`FrameCount::calls`].
     pub calls: u64,
+    /// As [`FrameCount::names`].
+    pub names: NameCheck,
+    /// As [`FrameCount::line`].
+    pub line: i32,
+    /// As [`FrameCount::site`].
+    pub site: u32,
+}
+
+impl Slot {
+    /// The process, from [`Slot::owner`].
+    #[inline]
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        (self.owner >> 32) as u32
+    }
 }
 
 /// Power of two of the number of slots.
@@ -251,7 +271,7 @@ const _: () = {
     assert!(size_of::<FrameKey>() == 24);
     assert!(size_of::<NameCheck>() == 24);
     assert!(size_of::<FrameCount>() == 48);
-    assert!(size_of::<Slot>() == 32);
+    assert!(size_of::<Slot>() == 64);
     assert!(size_of::<KnownFrame>() == 32);
     assert!(size_of::<FrameText>() == 776);
     assert!(size_of::<ProcessName>() == 24);

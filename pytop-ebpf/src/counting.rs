@@ -36,16 +36,13 @@ pub fn count<S: Subject>(key: &FrameKey, subject: &S, site: u32) -> Result<(), L
     if count_in_slot(slots, key) {
         return Ok(());
     }
-    count_in_table(slots, key, subject, site)
+    count_with_care(slots, key, subject, site)
 }
 
 /// Counts an entry of a function that has a slot. `false` when it has none, or is to be looked at.
 #[inline(always)]
 pub fn count_in_slot(slots: &Slots, key: &FrameKey) -> bool {
-    if let Some(slot) = slot_mut(slots, key.slot())
-        && slot.first == key.first
-        && slot.second == key.second
-        && slot.owner == key.owner()
+    if let Some(slot) = slot_of(slots, key)
         && slot.calls % CHECK_INTERVAL != 0
     {
         maps::add(&raw mut slot.calls, 1);
@@ -54,8 +51,18 @@ pub fn count_in_slot(slots: &Slots, key: &FrameKey) -> bool {
     false
 }
 
+/// The slot of a function that has one.
+#[inline(always)]
+fn slot_of<'a>(slots: &'a Slots, key: &FrameKey) -> Option<&'a mut Slot> {
+    slot_mut(slots, key.slot()).filter(|slot| {
+        slot.first == key.first && slot.second == key.second && slot.owner == key.owner()
+    })
+}
+
+/// Counts an entry of a function that has no slot, or whose slot is to be looked at: at its first
+/// entry in the interval, and at one of [`CHECK_INTERVAL`].
 #[inline(never)]
-fn count_in_table<S: Subject>(
+fn count_with_care<S: Subject>(
     slots: &Slots,
     key: &FrameKey,
     subject: &S,
@@ -63,6 +70,46 @@ fn count_in_table<S: Subject>(
 ) -> Result<(), Loss> {
     let index = slot_mut(slots, SLOTS as u32).ok_or(Loss::TableFull)?.calls;
     let counts = TABLES.get(index as u32).ok_or(Loss::TableFull)?;
+    if let Some(slot) = slot_of(slots, key) {
+        let Some(located) = subject.locate()? else {
+            return Ok(());
+        };
+        if located.line == slot.line && names::are_current(&located, &slot.names) {
+            maps::add(&raw mut slot.calls, 1);
+            return Ok(());
+        }
+        close(counts, key, &located, slot);
+    }
+    count_in_table(slots, counts, key, subject, site)
+}
+
+/// Closes a slot at whose addresses there are other names now, or none that can be read. In the first
+/// case the table gets an entry by which [`replace`] goes on.
+#[inline(never)]
+fn close(counts: &Counts, key: &FrameKey, located: &Located, slot: &mut Slot) {
+    let _ = KNOWN.remove(key);
+    if names::identify(located).is_ok() {
+        let of_slot = FrameCount {
+            names: slot.names,
+            line: slot.line,
+            site: slot.site,
+            trust: Trust::Replaced as u32,
+            ..FrameCount::default()
+        };
+        // Fails when the function was given its slot in this interval, and so has an entry.
+        let _ = counts.insert(key, &of_slot, u64::from(BPF_NOEXIST));
+    }
+    slot.second = CLOSED;
+}
+
+#[inline(always)]
+fn count_in_table<S: Subject>(
+    slots: &Slots,
+    counts: &Counts,
+    key: &FrameKey,
+    subject: &S,
+    site: u32,
+) -> Result<(), Loss> {
     let Some(count) = count_mut(counts, key).filter(|count| count.names.text != 0) else {
         let Some(located) = subject.locate()? else {
             return Ok(());
@@ -97,12 +144,6 @@ fn count_in_table<S: Subject>(
 /// Counts an entry of a function whose names are those of its place in the table.
 #[inline(always)]
 fn record(slots: &Slots, key: &FrameKey, count: &mut FrameCount) {
-    if let Some(number) = count.slot.checked_sub(1)
-        && let Some(slot) = slot_mut(slots, number)
-    {
-        maps::add(&raw mut slot.calls, 1);
-        return;
-    }
     maps::add(&raw mut count.calls, 1);
     if count.trust == Trust::New as u32 && count.calls >= LASTING_CALLS {
         trust(slots, key, count);
@@ -120,8 +161,11 @@ fn trust(slots: &Slots, key: &FrameKey, count: &mut FrameCount) {
     if let Some(slot) = slot_mut(slots, number)
         && maps::claim(&raw mut slot.first, key.first)
     {
-        slot.second = key.second;
         slot.owner = key.owner();
+        slot.names = count.names;
+        slot.line = count.line;
+        slot.site = count.site;
+        slot.second = key.second;
         count.slot = number + 1;
     }
 }

@@ -21,11 +21,12 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn start(processes: usize, functions: usize) -> Self {
+    fn start(processes: usize, functions: usize, rounds: u64) -> Self {
         let [interpreter, _] = live();
         let python = Python::new(interpreter, Form::Chroot, "crowd.py")
             .argument(&processes)
-            .argument(&functions);
+            .argument(&functions)
+            .argument(&rounds);
         let running = python.start();
         let pids = running.numbers();
         assert_eq!(pids.len(), processes);
@@ -88,7 +89,7 @@ fn calls_of(number: usize) -> u64 {
 #[test]
 fn a_hundred_thousand_functions_of_five_hundred_processes_are_counted_exactly() {
     let _turn = whole_machine();
-    let mut crowd = Crowd::start(500, 200);
+    let mut crowd = Crowd::start(500, 200, 2);
     // All of them are new in one interval, which the end of the crowd ends.
     let pytop = crowd.watch("3600");
     crowd.running.run();
@@ -104,10 +105,30 @@ fn a_hundred_thousand_functions_of_five_hundred_processes_are_counted_exactly() 
     }
 }
 
+/// Functions keep their slots from interval to interval, lose them while they are quiet, and share them
+/// with others: there are more functions than slots.
+#[test]
+fn functions_that_come_and_go_over_many_intervals_are_counted_exactly() {
+    let _turn = whole_machine();
+    let rounds = 12;
+    let mut crowd = Crowd::start(40, 2_000, rounds);
+    let mut pytop = crowd.watch("0.5");
+    for round in 0..rounds {
+        crowd.running.run();
+        for _ in 0..round % 4 {
+            pytop.snapshot();
+        }
+    }
+    crowd.end();
+    let counted = pytop.finish();
+    assert_eq!(crowd.check(&counted, rounds, false), rounds * crowd.calls());
+    assert_eq!(counted.uncounted().table_full, 0);
+}
+
 #[test]
 fn tables_grow_and_what_had_no_room_is_counted() {
     let _turn = whole_machine();
-    let mut crowd = Crowd::start(4, 40_000);
+    let mut crowd = Crowd::start(4, 40_000, 2);
     let mut pytop = crowd.watch("1");
     crowd.running.run();
     let mut counted = 0;

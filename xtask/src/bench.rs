@@ -5,6 +5,7 @@ mod figures;
 mod plot;
 mod python;
 mod resources;
+mod samplers;
 mod scaling;
 
 use std::env;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tempfile::TempDir;
 
 use crate::command::{build_pytop, find, run};
@@ -27,7 +28,7 @@ use python::Script;
 /// Measure what a counted call, pytop itself, and its start cost, and print a table.
 ///
 /// The contestants take turns in each round, so that a change of the machine's speed meets all of
-/// them. bpftrace takes part if it is installed.
+/// them. bpftrace and py-spy take part if they are installed.
 #[derive(Args)]
 pub(crate) struct Bench {
     /// How often each contestant has its turn.
@@ -36,9 +37,27 @@ pub(crate) struct Bench {
     /// Write the plot of the cost by processes, functions and calls to this file, as SVG.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Measure this alone.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
     /// Measure; set when this runs again as root.
     #[arg(long, hide = true, value_name = "PYTOP")]
     built: Option<PathBuf>,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// What a call costs by each method.
+    Calls,
+    /// What a program loses to pytop and to samplers.
+    Samplers,
+    /// What a call costs by the number of CPUs, processes, functions and calls.
+    Scaling,
+    /// The time until all probes are in place.
+    Start,
+    /// Processor time and memory of pytop itself.
+    Resources,
 }
 
 /// Calls of one measurement: about a third of a second's worth when they are counted.
@@ -73,18 +92,32 @@ impl Bench {
                 .find(|python| python.name == name);
             found.with_context(|| format!("Python {name} was not fetched"))
         };
-        self.calls(pytop, interpreter("3.9")?, &["marker", "eval"])?;
-        self.calls(pytop, interpreter("3.13")?, &["resume"])?;
-        self.calls(pytop, interpreter("3.14")?, &["resume"])?;
-        self.calls(pytop, interpreter("3.15")?, &["marker", "resume"])?;
-        let series = scaling::measure(pytop, interpreter("3.9")?, self.rounds.min(SCALING_ROUNDS))?;
-        if let Some(path) = &self.plot {
-            let title = "Processor time that a counted call adds, in ns, by the number of";
-            fs::write(path, plot::svg(title, &series))
-                .with_context(|| format!("cannot write {}", path.display()))?;
+        let wanted = |part| self.only.is_none_or(|only| only == part);
+        if wanted(Part::Calls) {
+            self.calls(pytop, interpreter("3.9")?, &["marker", "eval"])?;
+            self.calls(pytop, interpreter("3.13")?, &["resume"])?;
+            self.calls(pytop, interpreter("3.14")?, &["resume"])?;
+            self.calls(pytop, interpreter("3.15")?, &["marker", "resume"])?;
         }
-        self.start(pytop, pythons)?;
-        resources::measure(pytop, interpreter("3.9")?)
+        if wanted(Part::Samplers) {
+            samplers::measure(pytop, interpreter("3.15")?, self.rounds)?;
+        }
+        if wanted(Part::Scaling) {
+            let rounds = self.rounds.min(SCALING_ROUNDS);
+            let series = scaling::measure(pytop, interpreter("3.9")?, rounds)?;
+            if let Some(path) = &self.plot {
+                let title = "Processor time that a counted call adds, in ns, by the number of";
+                fs::write(path, plot::svg(title, &series))
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+        }
+        if wanted(Part::Start) {
+            self.start(pytop, pythons)?;
+        }
+        if wanted(Part::Resources) {
+            resources::measure(pytop, interpreter("3.9")?)?;
+        }
+        Ok(())
     }
 
     /// What one call costs the traced program, by each of the methods.

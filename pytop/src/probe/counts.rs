@@ -5,7 +5,7 @@
 //! these, and with them the other table. The kernel waits until no program uses the old ones any
 //! more (`synchronize_rcu` by way of `maybe_wait_bpf_programs`, kernel/bpf/syscall.c). From then on
 //! they stand still: they can be read and emptied at leisure, and no call is lost, torn or counted
-//! twice.
+//! twice. Slots are read in place, and stay with their functions for the interval after the next.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsFd as _;
@@ -19,7 +19,8 @@ use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 use pytop_common::count::{
-    FrameCount, FrameKey, Loss, METER_SITE, Problem, ProblemKey, ProcessName, Slot,
+    BY_NAME, FrameCount, FrameKey, LASTING_CALLS, Loss, METER_SITE, Problem, ProblemKey,
+    ProcessName, Slot, Trust,
 };
 use pytop_common::runtime::RuntimeCount;
 
@@ -245,6 +246,11 @@ impl Counts {
         let mut frames = Vec::with_capacity(self.frames + self.frames / 8);
         let texts = &mut self.texts;
         texts.begin_interval();
+        let mut add = |frame: Frame, site| {
+            if site != METER_SITE && frame.calls != 0 {
+                frames.push(frame);
+            }
+        };
         let memory = &mut full.memory;
         let mut entries = 0;
         syscall::take_all(
@@ -253,28 +259,45 @@ impl Counts {
             |keys: &[FrameKey], counts: &[FrameCount]| {
                 entries += keys.len() as u64;
                 for (key, count) in keys.iter().zip(counts) {
-                    let calls =
-                        count.calls + count.slot.checked_sub(1).map_or(0, |n| memory.take(n));
-                    if count.site == METER_SITE {
-                        continue;
+                    if let Some(number) = count.slot.checked_sub(1) {
+                        memory.add(number);
+                    } else if count.calls > LASTING_CALLS
+                        && count.trust == Trust::Lasting as u32
+                        && key.second != BY_NAME
+                    {
+                        memory.yield_to(key.slot(), count.calls);
                     }
                     if count.names.text == 0 {
-                        losses.unreadable_name += calls;
                         bring_into_memory(key.pid, count.names.quick);
-                    } else if texts.mark(count.names.text) {
-                        frames.push(Frame {
-                            pid: key.pid,
-                            line: count.line,
-                            text: count.names.text,
-                            calls,
-                        });
-                    } else {
-                        losses.unreadable_name += calls;
                     }
+                    let frame = Frame {
+                        pid: key.pid,
+                        line: count.line,
+                        text: count.names.text,
+                        calls: count.calls,
+                    };
+                    add(frame, count.site);
                 }
             },
         )
         .map_err(batch_error)?;
+        memory.take_all(|slot| {
+            let frame = Frame {
+                pid: slot.pid(),
+                line: slot.line,
+                text: slot.names.text,
+                calls: slot.calls,
+            };
+            add(frame, slot.site);
+        });
+        // In a loop of its own, in which the processor waits for several places of memory at a time.
+        frames.retain(|frame| {
+            let is_named = frame.text != 0 && texts.mark(frame.text);
+            if !is_named {
+                losses.unreadable_name += frame.calls;
+            }
+            is_named
+        });
         texts.end_interval();
 
         self.frames = frames.len();

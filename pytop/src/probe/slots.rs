@@ -1,24 +1,29 @@
 //! The memory of the slots, shared with the kernel.
 //!
-//! The slots of an interval that has ended change no more, so each that was in use is read and freed
-//! with plain loads and stores: no system call, and no look at the others.
+//! The slots of an interval that has ended change no more, so each that is in use is read with plain
+//! loads and stores: no system call, and no look at the others.
 
 use std::io;
+use std::mem;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use pytop_common::count::{SLOTS, Slot};
+use pytop_common::count::{CLOSED, SLOTS, Slot};
 
 /// Slots, and behind them the entry that names the table that belongs to them.
 pub(super) const ENTRIES: usize = SLOTS + 1;
+/// Bits of a word.
+const WORD: usize = u64::BITS as usize;
 const BYTES: NonZeroUsize = NonZeroUsize::new(ENTRIES * size_of::<Slot>()).unwrap();
 
 /// An array map of [`Slot`]s in memory.
 #[derive(Debug)]
 pub(super) struct SlotMemory {
     first: NonNull<Slot>,
+    /// A bit for each slot that is in use, and one for each that has come into use in this interval.
+    in_use: Box<[[u64; 2]]>,
 }
 
 // SAFETY: the memory belongs to this value alone, as far as this program is concerned.
@@ -33,6 +38,7 @@ impl SlotMemory {
         let memory = unsafe { mmap(None, BYTES, access, MapFlags::MAP_SHARED, array, 0) }?;
         let slots = Self {
             first: memory.cast(),
+            in_use: vec![[0; 2]; SLOTS / WORD].into(),
         };
         let header = Slot {
             calls: u64::from(table),
@@ -43,19 +49,55 @@ impl SlotMemory {
         Ok(slots)
     }
 
-    /// Takes the calls out of a slot and frees it. Only for slots that the kernel side does not use
-    /// at the time. 0 for a number that no slot has.
-    pub(super) fn take(&mut self, number: u32) -> u64 {
-        let number = number as usize;
-        if number >= SLOTS {
-            return 0;
+    /// Notes that the kernel side has given a slot to a function. A number that no slot has is passed
+    /// over.
+    pub(super) fn add(&mut self, number: u32) {
+        if let Some([_, new]) = self.in_use.get_mut(number as usize / WORD) {
+            *new |= 1 << (number as usize % WORD);
         }
-        // SAFETY: the number is below that of the mapped slots, and every bit pattern is a `Slot`.
+    }
+
+    /// Has a slot be free for another function that was entered so often without it, if its own was
+    /// entered less.
+    pub(super) fn yield_to(&mut self, number: u32, calls: u64) {
+        if number as usize >= SLOTS {
+            return;
+        }
+        // SAFETY: the number is below that of the mapped slots, which are aligned, and whose bit
+        // patterns are all values.
         unsafe {
-            let slot = self.first.add(number);
-            let calls = slot.read_volatile().calls;
-            slot.write_volatile(Slot::default());
-            calls
+            let slot = self.first.add(number as usize);
+            if (*slot.as_ptr()).calls < calls {
+                (&raw mut (*slot.as_ptr()).second).write_volatile(CLOSED);
+            }
+        }
+    }
+
+    /// Shows the slots that have entries, and takes these out. Frees the slots that have none, unless
+    /// they are new, and those that have been closed. Only while the kernel side does not use them.
+    pub(super) fn take_all(&mut self, mut visit: impl FnMut(&Slot)) {
+        for ([in_use, new], base) in self.in_use.iter_mut().zip((0..).step_by(WORD)) {
+            let added = mem::take(new);
+            *in_use |= added;
+            let mut left = *in_use;
+            while left != 0 {
+                let bit = left & left.wrapping_neg();
+                left ^= bit;
+                // SAFETY: there is a bit for each of the mapped slots and for nothing else; they are
+                // aligned, and every bit pattern is a `Slot`.
+                unsafe {
+                    let place = self.first.add(base + bit.trailing_zeros() as usize);
+                    let slot = place.read_volatile();
+                    if slot.calls != 0 {
+                        visit(&slot);
+                        (&raw mut (*place.as_ptr()).calls).write_volatile(0);
+                    }
+                    if slot.second == CLOSED || (slot.calls == 0 && added & bit == 0) {
+                        place.write_volatile(Slot::default());
+                        *in_use ^= bit;
+                    }
+                }
+            }
         }
     }
 }

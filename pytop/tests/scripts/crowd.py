@@ -1,12 +1,12 @@
-# Makes children by os.fork, each with functions of its own, and prints their pids. In each round, of
-# which there are two, all children call their functions: once to three times, by their number.
+# Makes children by os.fork, each with functions of its own, and prints their pids. In each round
+# all children call their functions: once to three times, by their number.
 #
-# Arguments: the number of children, and of the functions of each.
+# Arguments: the number of children, of the functions of each, and of rounds.
 import gc
 import os
 import sys
 
-CHILDREN, FUNCTIONS = int(sys.argv[1]), int(sys.argv[2])
+CHILDREN, FUNCTIONS, ROUNDS = map(int, sys.argv[1:4])
 
 
 def live(child):
@@ -34,7 +34,7 @@ def wait():
 gc.disable()
 is_done, done = os.pipe()
 # Each of these begins for all children at once, when its other end is closed.
-begin = [os.pipe() for _ in range(3)]
+begin = [os.pipe() for _ in range(ROUNDS + 1)]
 *rounds, end = [reader for reader, _ in begin]
 children = []
 for child in range(CHILDREN):
@@ -48,12 +48,12 @@ for child in range(CHILDREN):
 wait()
 os.write(1, b"ready\n")
 os.write(1, " ".join(map(str, children)).encode() + b"\n")
-for _, writer in begin[:2]:
+for _, writer in begin[:ROUNDS]:
     os.read(0, 64)
     os.close(writer)
     wait()
     os.write(1, b"done\n")
 os.read(0, 64)
-os.close(begin[2][1])
+os.close(begin[ROUNDS][1])
 for child in children:
     os.waitpid(child, 0)

@@ -1,7 +1,8 @@
 //! Those who count, and those who only pretend to.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,10 +26,11 @@ enum How {
     Nobody,
     /// pytop with these options says on its standard error when it counts.
     Pytop(PathBuf, Vec<&'static str>),
-    /// bpftrace with this script says so on its standard output.
-    Bpftrace {
-        script: String,
-        /// Holds the link by which the script names the interpreter, and what bpftrace complains of.
+    /// Another tool says on its standard output when it works, by this word.
+    Other {
+        command: Vec<OsString>,
+        word: &'static str,
+        /// Holds what it complains of, and what else it needs.
         folder: TempDir,
     },
 }
@@ -81,7 +83,52 @@ impl Contestant {
         );
         Ok(Self {
             name: "bpftrace".to_owned(),
-            how: How::Bpftrace { script, folder },
+            how: How::Other {
+                command: ["bpftrace", "-e", &script].map(OsString::from).into(),
+                word: "ready",
+                folder,
+            },
+        })
+    }
+
+    /// py-spy, which looks at a process 100 times a second unless it is told otherwise.
+    pub(super) fn py_spy(py_spy: &Path, pid: u32) -> Result<Self> {
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let mut command: Vec<OsString> = vec![py_spy.into()];
+        command.extend(["record", "--format", "raw", "--pid"].map(OsString::from));
+        command.extend([pid.to_string().into(), "--output".into()]);
+        command.push(folder.path().join("samples").into());
+        Ok(Self {
+            name: "py-spy".to_owned(),
+            how: How::Other {
+                command,
+                word: "Sampling process",
+                folder,
+            },
+        })
+    }
+
+    /// CPython's own profiler, which looks 1,000 times a second unless it is told otherwise.
+    pub(super) fn profiling_sampling(python: &[String], pid: u32) -> Result<Self> {
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        // It is of the version of the process, and sees its files where the process does. Its
+        // statistics are the only sign that it has begun.
+        let mut command: Vec<String> = ["env", "LC_ALL=C", "PYTHONUNBUFFERED=1"]
+            .map(str::to_owned)
+            .into();
+        command.extend(["nsenter", "--mount", "--target"].map(str::to_owned));
+        command.push(pid.to_string());
+        command.extend_from_slice(python);
+        let sample = ["-m", "profiling.sampling", "attach", "--realtime-stats"];
+        command.extend(sample.map(str::to_owned));
+        command.push(pid.to_string());
+        Ok(Self {
+            name: "profiling.sampling".to_owned(),
+            how: How::Other {
+                command: command.into_iter().map(OsString::from).collect(),
+                word: "Stats",
+                folder,
+            },
         })
     }
 
@@ -106,18 +153,23 @@ impl Contestant {
                     .context("pytop without a standard error")?;
                 wait_for("pytop: counting", stderr, &command)?;
             }
-            How::Bpftrace { script, folder } => {
-                // It complains at each end, of what does not matter here.
+            How::Other {
+                command,
+                word,
+                folder,
+            } => {
+                // It may complain at each end, of what does not matter here.
                 let complaints = folder.path().join("stderr");
                 let stderr = File::create(&complaints).context("cannot make a temporary file")?;
-                let mut command = Command::new("bpftrace");
+                let (program, arguments) = command.split_first().context("an empty command")?;
+                let mut command = Command::new(program);
                 command
-                    .args(["-e", script])
+                    .args(arguments)
                     .stdout(Stdio::piped())
                     .stderr(stderr);
                 let child = attached.start(&mut command)?;
-                let stdout = child.stdout.take().context("bpftrace without an output")?;
-                wait_for("ready", stdout, &command)
+                let stdout = child.stdout.take().context("a tool without an output")?;
+                wait_for(word, stdout, &command)
                     .with_context(|| fs::read_to_string(&complaints).unwrap_or_default())?;
             }
         }
@@ -126,27 +178,26 @@ impl Contestant {
     }
 }
 
-/// Reads until a line that begins with `start`, and goes on reading in the background, so that the
-/// writer never waits.
-fn wait_for(start: &str, output: impl Read + Send + 'static, command: &Command) -> Result<()> {
+/// Reads until a word has come, and goes on reading in the background, so that the writer never
+/// waits.
+fn wait_for(word: &str, output: impl Read + Send + 'static, command: &Command) -> Result<()> {
     let mut output = BufReader::new(output);
-    let mut heard = String::new();
-    loop {
-        let mut line = String::new();
-        output
-            .read_line(&mut line)
-            .context("cannot hear from a contestant")?;
-        if line.starts_with(start) {
-            break;
-        }
-        if line.is_empty() {
+    let mut heard = Vec::new();
+    // It need not be followed by the end of a line.
+    while !heard.ends_with(word.as_bytes()) {
+        let mut byte = [0];
+        if output
+            .read(&mut byte)
+            .context("cannot hear from a contestant")?
+            == 0
+        {
             bail!(
                 "`{}` ended before it counted:\n{}",
                 shown(command),
-                heard.trim_end()
+                String::from_utf8_lossy(&heard).trim_end()
             );
         }
-        heard.push_str(&line);
+        heard.extend_from_slice(&byte);
     }
     thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
     Ok(())

@@ -44,6 +44,11 @@ impl Script {
         }
     }
 
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The nanoseconds that one of so many calls took.
     pub(super) fn measure(&mut self, calls: usize) -> Result<f64> {
         let input = self

@@ -60,6 +60,20 @@ pub(super) fn measure(pytop: &Path, python: &Interpreter, rounds: usize) -> Resu
                 .to_vec(),
         ),
     ];
+    for (name, processes) in [
+        ("a hot process", 1),
+        (
+            "one for each CPU",
+            thread::available_parallelism().map_or(1, Into::into),
+        ),
+    ] {
+        let added = added(pytop, python, load(processes, 1, CALLS), rounds)?;
+        println!(
+            "{name:<22} {processes:>9} {:>7.0} {:>15}",
+            added.median,
+            added.spread()
+        );
+    }
     let mut series = Vec::new();
     for (name, points) in lines {
         let mut line = Vec::new();
