@@ -22,6 +22,10 @@ const TOP: usize = 20;
 const SHORTEST_INTERVAL: f64 = 0.1;
 /// Seconds.
 const LONGEST_INTERVAL: f64 = 3600.0;
+/// Percent.
+const LEAST_OVERHEAD: f64 = 0.1;
+/// Percent.
+const MOST_OVERHEAD: f64 = 90.0;
 
 /// A live top for Python function calls
 #[expect(
@@ -108,6 +112,15 @@ pub struct Cli {
     #[arg(long, value_name = "METHOD", value_enum, default_value_t)]
     pub method: MethodChoice,
 
+    /// Bound what counting takes of each process's CPU time, in percent; auto is 5
+    ///
+    /// A process that calls so much that counting all of it would cost more is counted during a
+    /// part of the time only, and its calls are estimates: marked by a ~ in tables and by
+    /// "estimated" in JSON. All others are counted exactly, as without the option.
+    #[arg(long, value_name = "PERCENT|auto", value_parser = max_overhead,
+        allow_negative_numbers = true)]
+    pub max_overhead: Option<MaxOverhead>,
+
     /// Entries of the kernel's table of counts.
     #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub table_size: Option<u32>,
@@ -151,6 +164,21 @@ pub enum Format {
     Json,
     /// A header line, then one line a row
     Csv,
+}
+
+/// What counting may take of the processor time of a process, in percent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MaxOverhead(f64);
+
+impl MaxOverhead {
+    /// For production, unless the user knows better.
+    const AUTO: Self = Self(5.0);
+
+    /// As a part of the processor time.
+    #[must_use]
+    pub fn share(self) -> f64 {
+        self.0 / 100.0
+    }
 }
 
 /// Which method the user wants for interpreters.
@@ -341,6 +369,19 @@ fn interval(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("must be from {SHORTEST_INTERVAL} to {LONGEST_INTERVAL}"))
 }
 
+fn max_overhead(text: &str) -> Result<MaxOverhead, String> {
+    if text == "auto" {
+        return Ok(MaxOverhead::AUTO);
+    }
+    text.parse()
+        .ok()
+        .filter(|percent| (LEAST_OVERHEAD..=MOST_OVERHEAD).contains(percent))
+        .map(MaxOverhead)
+        .ok_or_else(|| {
+            format!("must be a percentage from {LEAST_OVERHEAD} to {MOST_OVERHEAD}, or auto")
+        })
+}
+
 fn filter(text: &str) -> Result<Filter, String> {
     text.parse::<Filter>()
         .map_err(|error| format!("not a regular expression: {}", error.reason))
@@ -379,6 +420,7 @@ mod tests {
             (Format::Table, MethodChoice::Auto)
         );
         assert_eq!(cli.table_size, None);
+        assert_eq!(cli.max_overhead, None);
         assert_eq!(
             cli.view(),
             View {
@@ -445,6 +487,12 @@ mod tests {
             ("--method resume", |cli| {
                 cli.method == MethodChoice::Only(Method::Resume)
             }),
+            ("--max-overhead auto", |cli| {
+                cli.max_overhead == Some(MaxOverhead(5.0))
+            }),
+            ("--max-overhead=0.5", |cli| {
+                cli.max_overhead.map(MaxOverhead::share) == Some(0.005)
+            }),
             ("--table-size 64", |cli| cli.table_size == Some(64)),
             ("-b -- python3 -c pass --once", |cli| {
                 !cli.once && cli.command == ["python3", "-c", "pass", "--once"]
@@ -468,6 +516,8 @@ mod tests {
         let pid = "for '--pid <PID[,PID]...>': must be a process id, from 1 to 4194304";
         let count = "for '--count <N>': must be a whole number from 1";
         let interval = "for '--interval <SECONDS>': must be from 0.1 to 3600";
+        let overhead = "for '--max-overhead <PERCENT|auto>': must be a percentage from 0.1 to 90, \
+            or auto";
         let top = "for '--top <N>': must be a whole number, or 0 for all";
         let needs = "'--children' needs '--pid' or a command; \
             without them every process is counted anyway";
@@ -493,6 +543,11 @@ mod tests {
             ("-d inf", format!("invalid value 'inf' {interval}")),
             ("-d 1e999", format!("invalid value '1e999' {interval}")),
             ("--delay 1s", format!("invalid value '1s' {interval}")),
+            ("--max-overhead 0", format!("invalid value '0' {overhead}")),
+            ("--max-overhead 91", format!("invalid value '91' {overhead}")),
+            ("--max-overhead -5", format!("invalid value '-5' {overhead}")),
+            ("--max-overhead nan", format!("invalid value 'nan' {overhead}")),
+            ("--max-overhead 5%", format!("invalid value '5%' {overhead}")),
             ("-t -1", format!("invalid value '-1' {top}")),
             ("-t many", format!("invalid value 'many' {top}")),
             (

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::cli::{Cli, Format};
+use crate::cli::{Cli, Format, MaxOverhead};
 use crate::model::text::visible;
 use crate::model::{Totals, View};
 use crate::os_error::without_numbers;
@@ -110,6 +110,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         snapshots: cli.snapshots(),
         method: cli.method,
         table_size: cli.table_size.unwrap_or(TABLE_SIZE),
+        max_overhead: cli.max_overhead.map(MaxOverhead::share),
         count_nothing: cli.count_nothing,
     };
     let (to_us, updates) = channel(WAITING_UPDATES);

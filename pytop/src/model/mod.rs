@@ -12,7 +12,7 @@ pub mod view;
 pub use filter::{Filter, FilterError, Highlights};
 pub use group::{EntryKey, GroupBy};
 pub use history::History;
-pub use snapshot::{Coverage, Method, ProcessStatus, Row, Snapshot, Uncounted};
+pub use snapshot::{Coverage, Estimate, Method, ProcessStatus, Row, Snapshot, Uncounted};
 pub use sort::SortKey;
 pub use text::Text;
 pub use totals::Totals;

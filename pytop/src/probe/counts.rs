@@ -221,6 +221,15 @@ impl Counts {
         })
     }
 
+    /// The calls of this interval so far, by process, but for those of functions that are new.
+    pub(super) fn visit_hits(&self, mut visit: impl FnMut(u32, u64)) {
+        if let Some(half) = self.halves.get(self.current) {
+            half.memory.visit(|owner, calls| {
+                visit(u32::try_from(owner >> 32).unwrap_or(0), calls);
+            });
+        }
+    }
+
     /// What the kernel side has noticed of processes since the last time.
     fn incomplete(&mut self) -> Result<Vec<(u32, Incomplete)>, MapError> {
         let noticed = self.problems.keys().collect::<Result<Vec<_>, _>>()?;

@@ -200,6 +200,13 @@ impl Kernel {
         self.counts.drain()
     }
 
+    /// Hands to `visit` processes, some of them repeatedly, and calls that they have made in this
+    /// interval so far: those of functions that have lasted, which are nearly all of the calls of
+    /// any process that calls much. Asks nothing of the kernel.
+    pub fn visit_hits(&self, visit: impl FnMut(u32, u64)) {
+        self.counts.visit_hits(visit);
+    }
+
     /// Forgets what the kernel knows of processes that have ended.
     pub fn forget_processes(&mut self, pids: impl IntoIterator<Item = u32>) {
         self.counts.forget_processes(pids);

@@ -86,6 +86,12 @@ struct Process<'a> {
     container: Option<&'a str>,
     probe_cost: Option<f64>,
     ended: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted_share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uncertainty: Option<f64>,
 }
 
 impl<'a> From<&'a ProcessStatus> for Process<'a> {
@@ -103,6 +109,9 @@ impl<'a> From<&'a ProcessStatus> for Process<'a> {
             container: process.container.as_deref(),
             probe_cost: process.probe_cost.map(rounded),
             ended: process.ended,
+            estimated: process.estimate.map(|_| true),
+            counted_share: process.estimate.map(|estimate| rounded(estimate.counted)),
+            uncertainty: process.estimate.map(|estimate| rounded(estimate.uncertainty)),
         }
     }
 }
@@ -123,6 +132,8 @@ impl Serialize for Rows<'_> {
             line: entry.line,
             function: entry.function.as_ref().map(unicode),
             calls: entry.calls,
+            estimated: entry.estimated.map(|_| true),
+            counted_share: entry.estimated.map(rounded),
         }))
     }
 }
@@ -134,6 +145,10 @@ struct Row<'a> {
     line: Option<u32>,
     function: Option<Cow<'a, str>>,
     calls: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted_share: Option<f64>,
 }
 
 /// The text itself where it is UTF-8; otherwise with `\xNN` for each byte that is not.

@@ -148,6 +148,7 @@ mod tests {
             coverage,
             calls: 0,
             probe_cost: None,
+            estimate: None,
             ended: false,
         }
     }

@@ -107,6 +107,11 @@ fn write_summary(
         0 => {}
         some => write!(output, " ({some} incompletely)")?,
     }
+    let estimated = snapshot.processes.iter();
+    match estimated.filter(|process| process.estimate.is_some()).count() {
+        0 => {}
+        some => write!(output, ", {some} by estimate (~)")?,
+    }
     match snapshot.processes.len() - counted {
         0 => {}
         others => write!(output, ", {others} not countable")?,
@@ -196,7 +201,11 @@ impl<'a> Printed<'a> {
             filename: text(&entry.filename),
             line: number(entry.line),
             function: text(&entry.function),
-            calls: entry.calls.to_string(),
+            calls: if entry.estimated.is_some() {
+                format!("~{}", entry.calls)
+            } else {
+                entry.calls.to_string()
+            },
             total: if with_total {
                 entry.total.to_string()
             } else {

@@ -45,6 +45,7 @@ pub(super) struct Attachments {
 
 /// A plan, with the numbers of its probes in the kernel's tables.
 struct Prepared {
+    file: Arc<File>,
     plan: Arc<Plan>,
     sites: Vec<SiteId>,
 }
@@ -73,7 +74,7 @@ impl Attachments {
             Err(reason) => return Coverage::NotCounted(reason),
         };
         let placed = self.placed.entry((file.id, reach)).or_insert_with(|| {
-            place(kernel, file, reach, &prepared, self.program).map_err(Arc::from)
+            place(kernel, reach, &prepared, self.program).map_err(Arc::from)
         });
         match placed {
             Ok(_) => Coverage::Counted(prepared.plan.method),
@@ -98,7 +99,11 @@ impl Attachments {
             sites.push(site);
             self.sites.insert(site, (Arc::clone(file), plan.method));
         }
-        let prepared = Arc::new(Prepared { plan, sites });
+        let prepared = Arc::new(Prepared {
+            file: Arc::clone(file),
+            plan,
+            sites,
+        });
         self.prepared.insert(file.id, Arc::clone(&prepared));
         Ok(prepared)
     }
@@ -139,6 +144,28 @@ impl Attachments {
         );
     }
 
+    /// Takes out the probes that are for this process alone, until [`Self::resume`].
+    pub(super) fn pause(&mut self, pid: u32) {
+        let own = self.placed.iter_mut();
+        let own = own.filter(|((_, reach), _)| *reach == Reach::Process(pid));
+        let probes = own.filter_map(|(_, placed)| placed.as_mut().ok());
+        release(probes.flat_map(std::mem::take).collect());
+    }
+
+    /// Places the probes of a process again. One that has ended meanwhile gets none.
+    pub(super) fn resume(&mut self, kernel: &mut Kernel, pid: u32) {
+        for ((file, reach), placed) in &mut self.placed {
+            if *reach == Reach::Process(pid)
+                && let Ok(probes) = placed
+                && probes.is_empty()
+                && let Some(prepared) = self.prepared.get(file)
+                && let Ok(again) = place(kernel, *reach, prepared, self.program)
+            {
+                *probes = again;
+            }
+        }
+    }
+
     /// Takes out the probes of all files but these: those that nobody has used for long, and those
     /// that have been overwritten, in which a breakpoint could now be in the middle of anything.
     pub(super) fn release_all_but(&mut self, files: &[FileId]) {
@@ -162,14 +189,13 @@ impl Attachments {
 /// Places the probes of a file: all of them, or none.
 fn place(
     kernel: &mut Kernel,
-    file: &File,
     reach: Reach,
     prepared: &Prepared,
     program: Option<Program>,
 ) -> Result<Vec<Probe>, String> {
     let target = Target {
-        file: &file.file,
-        path: &file.path,
+        file: &prepared.file.file,
+        path: &prepared.file.path,
         pid: reach.pid(),
     };
     let planned: Vec<_> = prepared.plan.probes.iter().zip(&prepared.sites).collect();

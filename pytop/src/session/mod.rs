@@ -15,6 +15,7 @@
 
 mod attachments;
 mod audience;
+mod budget;
 mod code_cache;
 mod command;
 mod cost;
@@ -42,6 +43,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 
 use self::attachments::{Attachments, Reach};
 use self::audience::Audience;
+use self::budget::Budget;
 use self::command::Running;
 use self::cost::CostMeter;
 pub use self::ending::Ending;
@@ -49,7 +51,7 @@ use self::methods::Planner;
 pub use self::options::{Options, Target};
 use self::roster::Roster;
 use self::scope::Members;
-use self::wake::{Signals, Wake, every, next_event, ready};
+use self::wake::{Signals, Wake, every, next_event, ready, until};
 use crate::cpython::{self, Interpreter};
 use crate::discover::{Attention, Finder, Found, Installed, ProcRoot, ProcessEvent};
 use crate::model::{Snapshot, Uncounted};
@@ -100,6 +102,8 @@ pub struct Session {
     roster: Roster,
     members: Members,
     cost: CostMeter,
+    /// What counting may cost, if that is bounded.
+    budget: Option<Budget>,
     /// To be counted from the first bytecode of their first process.
     installed: Option<Installed>,
     running: Option<Running>,
@@ -195,8 +199,9 @@ impl Session {
             sideband: sideband.ok(),
             attachments: Attachments::new(program, planner),
             roster: Roster::default(),
-            members: Members::new(&options.target)?,
+            members: Members::new(&options.target, options.max_overhead.is_some())?,
             cost: CostMeter::new(meter),
+            budget: options.max_overhead.map(Budget::new),
             installed: None,
             running: None,
             options,
@@ -205,6 +210,9 @@ impl Session {
             announced: false,
             taken: 0,
         };
+        if session.budget.is_some() {
+            session.cost.measure();
+        }
         if let Some(scan) = scanned {
             let scan = scan.context("cannot list the processes in /proc")?;
             session.notices = environment::passed_over(&scan);
@@ -216,6 +224,7 @@ impl Session {
             &mut session.attachments,
             &mut session.kernel,
         )?;
+        session.watch_counted();
         session.running = Running::start(&mut session.options.target)?;
         if let Some(running) = &session.running {
             session.members.add_root(running.pid());
@@ -232,7 +241,7 @@ impl Session {
         if self.running.is_none() {
             self.announce(audience);
             // Everything that runs already is counted by now, so that this makes nobody wait.
-            if self.members.with_descendants() {
+            if self.members.with_descendants() && self.budget.is_none() {
                 let search_path = std::env::var_os("PATH").unwrap_or_default();
                 self.installed = Some(Installed::on(&search_path));
                 self.await_installed();
@@ -240,6 +249,7 @@ impl Session {
         }
         loop {
             let is_behind = audience.is_behind();
+            let due = self.budget.as_ref().and_then(Budget::due);
             let wake = tokio::select! {
                 biased;
                 ending = signals.next() => Wake::Signal(ending),
@@ -247,6 +257,7 @@ impl Session {
                 () = ready(&mut self.sideband) => Wake::Events,
                 () = scope::all_ended(&ends, named) => Wake::ProcessesEnded,
                 wake = audience.next() => wake,
+                () = until(due) => Wake::Budget,
                 // While nobody takes what was told, the interval goes on.
                 _ = interval.tick(), if !is_behind => Wake::IntervalEnded,
                 _ = sweep.tick() => Wake::Sweep,
@@ -258,6 +269,7 @@ impl Session {
                 Wake::Asked(Some(Command::SetInterval(length))) => interval = every(length),
                 Wake::Events => self.take_in_events(),
                 Wake::Sweep => self.sweep(),
+                Wake::Budget => self.keep_budget(),
                 Wake::ProcessesEnded => return Ok(Ending::ProcessesEnded),
                 Wake::Command(event) => {
                     if let Some(status) = self.on_command(event, audience) {
@@ -392,6 +404,23 @@ impl Session {
             self.roster
                 .take_up(found, &mut self.attachments, &mut self.kernel, reach);
         }
+        self.watch_counted();
+    }
+
+    /// Sees to it that what counting costs the processes that are counted stays within bounds.
+    fn watch_counted(&mut self) {
+        if let Some(budget) = &mut self.budget {
+            for (pid, method) in self.roster.methods() {
+                budget.take_up(pid, method);
+            }
+        }
+    }
+
+    /// Opens and closes windows, where counting is bounded.
+    fn keep_budget(&mut self) {
+        if let Some(budget) = &mut self.budget {
+            budget.look(&mut self.attachments, &mut self.kernel, &self.cost);
+        }
     }
 
     fn take_in_events(&mut self) {
@@ -465,6 +494,9 @@ impl Session {
         let gone = self.members.take_ended();
         self.roster.end_interval();
         self.cost.measure();
+        if let Some(budget) = &mut self.budget {
+            budget.end_interval(&mut self.attachments, &self.kernel, &self.cost);
+        }
         let drained = self
             .kernel
             .drain()
@@ -474,14 +506,14 @@ impl Session {
         let news = self.roster.note(&drained.incomplete);
         self.notices.extend(news);
         let members = &self.members;
-        let (rows, calls) = rows::rows(drained.frames, |pid| members.contains(pid));
+        let (mut rows, calls) = rows::rows(drained.frames, |pid| members.contains(pid));
         let (mut processes, ended) =
             self.roster
                 .close_interval(&calls, &drained.processes, &self.attachments);
         for pid in &ended {
             self.attachments.release(*pid);
         }
-        self.kernel.forget_processes(ended);
+        self.kernel.forget_processes(ended.iter().copied());
         self.members.bury(&gone);
         let interval = drained.at.duration_since(self.last);
         self.last = drained.at;
@@ -489,6 +521,10 @@ impl Session {
             if let Some(method) = process.coverage.method() {
                 process.probe_cost = self.cost.record(method, process.calls, interval);
             }
+        }
+        if let Some(budget) = &mut self.budget {
+            budget.estimate(&mut processes, &mut rows, &self.cost);
+            budget.forget(&ended);
         }
         Ok(Snapshot {
             time: drained.time,

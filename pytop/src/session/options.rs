@@ -19,6 +19,8 @@ pub struct Options {
     pub method: MethodChoice,
     /// Functions that can be counted in one interval.
     pub table_size: u32,
+    /// The part of its processor time that counting may take from a process; no bound if `None`.
+    pub max_overhead: Option<f64>,
     /// Run an empty program at each probe, for measuring.
     pub count_nothing: bool,
 }

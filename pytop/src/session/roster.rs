@@ -69,6 +69,7 @@ impl Roster {
             coverage,
             calls: 0,
             probe_cost: None,
+            estimate: None,
             ended: false,
         };
         let listed = Listed {
@@ -111,6 +112,12 @@ impl Roster {
             .values()
             .filter(|listed| matches!(listed.status.coverage, Coverage::Counted(_)))
             .count()
+    }
+
+    /// Processes that are counted, and how.
+    pub(super) fn methods(&self) -> impl Iterator<Item = (u32, Method)> + '_ {
+        let listed = self.listed.iter().filter(|(_, listed)| !listed.status.ended);
+        listed.filter_map(|(pid, listed)| Some((*pid, listed.status.coverage.method()?)))
     }
 
     /// The interval is about to end. One who ends from here on may have called in the next one, too.
@@ -231,6 +238,7 @@ fn status_of(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus 
         coverage: Coverage::Counted(site.map_or(Method::Marker, |(_, method)| *method)),
         calls: 0,
         probe_cost: None,
+            estimate: None,
         ended: true,
     }
 }

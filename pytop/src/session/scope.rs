@@ -21,25 +21,30 @@ pub(super) struct Members {
     /// Descendants belong to it.
     descendants: bool,
     named: Vec<u32>,
+    /// Each process has probes of its own.
+    apart: bool,
 }
 
 impl Members {
-    pub(super) fn new(target: &Target) -> Result<Self> {
+    pub(super) fn new(target: &Target, apart: bool) -> Result<Self> {
         Ok(match target {
             Target::Machine => Self {
                 family: None,
                 descendants: true,
                 named: Vec::new(),
+                apart,
             },
             Target::Processes { pids, children } => Self {
                 family: Some(Family::new(family(pids, *children)?)),
                 descendants: *children,
                 named: pids.clone(),
+                apart,
             },
             Target::Command { children, .. } => Self {
                 family: Some(Family::default()),
                 descendants: *children,
                 named: Vec::new(),
+                apart,
             },
         })
     }
@@ -106,9 +111,10 @@ impl Members {
     }
 
     /// Which processes a probe for this one has to reach. A child runs before a probe of its own
-    /// could be placed, so where descendants are counted, everyone is reached.
+    /// could be placed, so where descendants are counted, everyone is reached, unless each process
+    /// has to have its own.
     pub(super) fn reach(&self, pid: u32) -> Reach {
-        if self.descendants {
+        if self.descendants && !self.apart {
             Reach::Everyone
         } else {
             Reach::Process(pid)

@@ -233,6 +233,7 @@ pub(super) fn process(pid: u32, exe: &str, python: &str, coverage: Coverage) -> 
         coverage,
         calls: 0,
         probe_cost: None,
+            estimate: None,
         ended: false,
     }
 }
