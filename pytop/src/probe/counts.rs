@@ -8,7 +8,7 @@
 //! twice.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::{Instant, SystemTime};
 
 use aya::Ebpf;
@@ -98,6 +98,8 @@ pub(super) struct Counts {
     _tables: ArrayOfMaps<MapData>,
     halves: [Half; 2],
     current: usize,
+    /// The tables have been exchanged already.
+    is_exchanged: bool,
     texts: Texts,
     processes: HashMap<MapData, u32, ProcessName>,
     /// The site whose hits are no calls.
@@ -105,6 +107,20 @@ pub(super) struct Counts {
     losses: Array<MapData, u64>,
     losses_before: [u64; Loss::COUNT as usize],
     problems: HashMap<MapData, ProblemKey, u64>,
+}
+
+/// The exchange of full tables for empty ones, which has to be waited for.
+#[derive(Debug)]
+pub struct Exchange {
+    active: OwnedFd,
+    slots: OwnedFd,
+}
+
+impl Exchange {
+    /// Exchanges the tables, and waits until no program uses the old ones.
+    pub fn make(self) -> io::Result<()> {
+        syscall::set_element(self.active.as_fd(), 0, &self.slots.as_raw_fd())
+    }
 }
 
 /// What calls are counted in, in every other interval.
@@ -138,6 +154,7 @@ impl Counts {
             _tables: tables,
             halves,
             current: 0,
+            is_exchanged: false,
             texts,
             processes,
             left_out: None,
@@ -152,15 +169,34 @@ impl Counts {
         self.left_out = Some(site.0.into());
     }
 
+    /// Begins a drain. What this returns is to be made before [`Self::drain`].
+    pub(super) fn begin_drain(&mut self) -> io::Result<Exchange> {
+        let next = 1 - self.current;
+        let [first, second] = &self.halves;
+        let empty = if next == 0 { first } else { second };
+        let exchange = Exchange {
+            active: self.active.fd().as_fd().try_clone_to_owned()?,
+            slots: empty.slots.fd().as_fd().try_clone_to_owned()?,
+        };
+        self.current = next;
+        self.is_exchanged = true;
+        Ok(exchange)
+    }
+
     pub(super) fn drain(&mut self) -> Result<Drained, MapError> {
-        self.current = 1 - self.current;
+        let is_exchanged = std::mem::take(&mut self.is_exchanged);
+        if !is_exchanged {
+            self.current = 1 - self.current;
+        }
         let [first, second] = &mut self.halves;
         let (full, empty) = if self.current == 0 {
             (second, first)
         } else {
             (first, second)
         };
-        self.active.set(0, &empty.slots, 0)?;
+        if !is_exchanged {
+            self.active.set(0, &empty.slots, 0)?;
+        }
         let at = Instant::now();
         let time = SystemTime::now();
         let mut losses = new_losses(&self.losses, &mut self.losses_before)?;
@@ -257,7 +293,7 @@ impl Counts {
         }
     }
 
-    fn seen(&self, pid: u32) -> Option<Seen> {
+    pub(super) fn seen(&self, pid: u32) -> Option<Seen> {
         let name = self.processes.get(&pid, 0).ok()?;
         let length = name
             .comm

@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
-use aya::maps::{Array, MapData, MapError};
+use aya::maps::{Array, HashMap, MapData, MapError};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use pytop_common::code::CodeSpec;
 use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::QuickSite;
 use thiserror::Error;
 
-use super::counts::{Counts, Drained};
+use super::counts::{Counts, Drained, Exchange, Seen};
 use super::meter::{self, Meter};
 use super::program::{Program, ProgramError, Programs, Purpose};
 use super::quick::quick_site;
@@ -50,6 +51,7 @@ pub struct Kernel {
     /// What makes a quick program for each site that can have one.
     quick: Vec<Option<QuickSite>>,
     counts: Counts,
+    doors: HashMap<MapData, u32, u64>,
 }
 
 /// Why the programs could not be loaded.
@@ -129,6 +131,7 @@ impl Kernel {
         first.map_err(|error| explain_program(&error))?;
         let markers = Array::try_from(take_map(&mut ebpf, "MARKERS")?).map_err(failed)?;
         let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
+        let doors = HashMap::try_from(take_map(&mut ebpf, "DOORS")?).map_err(failed)?;
         let counts = Counts::new(&mut ebpf, table_size).map_err(|error| explain_map(&error))?;
         Ok(Self {
             _ebpf: ebpf,
@@ -138,6 +141,7 @@ impl Kernel {
             codes,
             quick: Vec::new(),
             counts,
+            doors,
         })
     }
 
@@ -192,6 +196,12 @@ impl Kernel {
         Meter::place(self, site)
     }
 
+    /// Ends the interval without waiting: that is left to whoever makes the exchange, before
+    /// [`Self::drain`] is called.
+    pub fn begin_drain(&mut self) -> io::Result<Exchange> {
+        self.counts.begin_drain()
+    }
+
     /// Ends the interval: takes everything that was counted since the call before.
     ///
     /// Waits for the programs that run at this moment, some tens of milliseconds; what is called
@@ -205,6 +215,24 @@ impl Kernel {
     /// any process that calls much. Asks nothing of the kernel.
     pub fn visit_hits(&self, visit: impl FnMut(u32, u64)) {
         self.counts.visit_hits(visit);
+    }
+
+    /// Takes the processes that have passed a door since the last time, with the time at which
+    /// they first did, by the monotonic clock.
+    pub fn take_doors(&mut self) -> Vec<(u32, Duration)> {
+        let passed: Vec<(u32, u64)> = self.doors.iter().filter_map(Result::ok).collect();
+        let passed = passed.into_iter().map(|(pid, time)| {
+            // Not there is as good as removed.
+            let _ = self.doors.remove(&pid);
+            (pid, Duration::from_nanos(time))
+        });
+        passed.collect()
+    }
+
+    /// What is known of a process that called a function or passed a door.
+    #[must_use]
+    pub fn seen(&self, pid: u32) -> Option<Seen> {
+        self.counts.seen(pid)
     }
 
     /// Forgets what the kernel knows of processes that have ended.

@@ -33,6 +33,8 @@ pub enum Program {
     Resume,
     /// Notes that code made by a just-in-time compiler runs.
     Compiled,
+    /// Notes that a process starts to run Python code.
+    Door,
     /// Does nothing: for measuring what the probe itself costs.
     Empty,
 }
@@ -44,6 +46,7 @@ impl Program {
             Self::Evaluation => "evaluation",
             Self::Resume => "resume",
             Self::Compiled => "compiled",
+            Self::Door => "door",
             Self::Empty => "empty",
         }
     }
@@ -66,7 +69,7 @@ impl Program {
                 name: "quick_resume",
                 continuation: Continuation::Resume,
             }),
-            Self::Evaluation | Self::Compiled | Self::Empty => None,
+            Self::Evaluation | Self::Compiled | Self::Door | Self::Empty => None,
         }
     }
 }

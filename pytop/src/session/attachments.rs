@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
 
 use super::methods::{Plan, Planner};
 use crate::cpython::Interpreter;
 use crate::discover::{FileId, InterpreterFile};
 use crate::model::{Coverage, Method};
-use crate::probe::{Kernel, Place, Probe, Program, SiteId, Target, detach};
+use crate::probe::{Description, Kernel, Place, Probe, Program, SiteId, Target, detach};
 
 /// A file with an interpreter in it.
 pub(super) type File = InterpreterFile<Interpreter>;
@@ -31,6 +34,16 @@ impl Reach {
     }
 }
 
+/// A process that has just got probes of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    pub(super) pid: u32,
+    /// When they were in place, by the monotonic clock.
+    pub(super) at: Duration,
+    /// The interpreter has had doors before, so that it is known when the process has passed them.
+    pub(super) has_doors: bool,
+}
+
 /// The probes in place, by what they are for.
 pub(super) struct Attachments {
     program: Option<Program>,
@@ -41,6 +54,10 @@ pub(super) struct Attachments {
     sites: HashMap<SiteId, (Arc<File>, Method)>,
     /// The probes of a file, or why there are none.
     placed: HashMap<(FileId, Reach), Result<Vec<Probe>, Arc<str>>>,
+    /// Where it is to be known who starts: the probes that tell, for everyone, by the file.
+    doors: Option<HashMap<FileId, Vec<Probe>>>,
+    /// What nobody has asked for yet.
+    arrived: Vec<Placed>,
 }
 
 /// A plan, with the numbers of its probes in the kernel's tables.
@@ -52,13 +69,16 @@ struct Prepared {
 
 impl Attachments {
     /// No probes yet. Where `program` is one, each probe runs it instead of its own.
-    pub(super) fn new(program: Option<Program>, planner: Planner) -> Self {
+    /// `with_doors`, it can be asked which processes have [arrived](Self::take_arrived).
+    pub(super) fn new(program: Option<Program>, planner: Planner, with_doors: bool) -> Self {
         Self {
             program,
             planner,
             prepared: HashMap::new(),
             sites: HashMap::new(),
             placed: HashMap::new(),
+            doors: with_doors.then(HashMap::new),
+            arrived: Vec::new(),
         }
     }
 
@@ -73,13 +93,52 @@ impl Attachments {
             Ok(prepared) => prepared,
             Err(reason) => return Coverage::NotCounted(reason),
         };
-        let placed = self.placed.entry((file.id, reach)).or_insert_with(|| {
-            place(kernel, reach, &prepared, self.program).map_err(Arc::from)
-        });
-        match placed {
-            Ok(_) => Coverage::Counted(prepared.plan.method),
-            Err(reason) => Coverage::NotCounted(Arc::clone(reason)),
+        if !self.placed.contains_key(&(file.id, reach)) {
+            let has_doors = self.place_doors(kernel, file);
+            let placed = place(kernel, reach, &prepared, self.program).map_err(Arc::from);
+            if let (Reach::Process(pid), true) = (reach, self.doors.is_some() && placed.is_ok()) {
+                self.arrived.push(Placed {
+                    pid,
+                    at: monotonic(),
+                    has_doors,
+                });
+            }
+            self.placed.insert((file.id, reach), placed);
         }
+        match self.placed.get(&(file.id, reach)) {
+            Some(Err(reason)) => Coverage::NotCounted(Arc::clone(reason)),
+            _ => Coverage::Counted(prepared.plan.method),
+        }
+    }
+
+    /// Sees to it that it is known who starts to run an interpreter, and says whether it has been
+    /// all the time.
+    fn place_doors(&mut self, kernel: &mut Kernel, file: &Arc<File>) -> bool {
+        let Some(doors) = &mut self.doors else {
+            return false;
+        };
+        if let Some(probes) = doors.get(&file.id) {
+            return !probes.is_empty();
+        }
+        let site = kernel.describe(&Description::Nothing);
+        let probes = site.ok().and_then(|site| {
+            self.sites.insert(site, (Arc::clone(file), Method::Marker));
+            let offsets = file.interpreter.doors.iter();
+            let places: Vec<_> = offsets.map(|offset| place_at(*offset, site)).collect();
+            let target = Target {
+                file: &file.file,
+                path: &file.path,
+                pid: None,
+            };
+            kernel.attach(Program::Door, &target, &places).ok()
+        });
+        doors.insert(file.id, probes.unwrap_or_default());
+        false
+    }
+
+    /// The processes that have got probes since this was last asked.
+    pub(super) fn take_arrived(&mut self) -> Vec<Placed> {
+        std::mem::take(&mut self.arrived)
     }
 
     /// Plans what there is to be placed in a file, once.
@@ -170,19 +229,20 @@ impl Attachments {
     /// that have been overwritten, in which a breakpoint could now be in the middle of anything.
     pub(super) fn release_all_but(&mut self, files: &[FileId]) {
         let unused = self.placed.extract_if(|(file, _), _| !files.contains(file));
-        release(
-            unused
-                .filter_map(|(_, placed)| placed.ok())
-                .flatten()
-                .collect(),
-        );
+        let unused = unused.filter_map(|(_, placed)| placed.ok());
+        let doors = self.doors.iter_mut();
+        let doors = doors.flat_map(|doors| doors.extract_if(|file, _| !files.contains(file)));
+        let doors = doors.map(|(_, probes)| probes);
+        release(unused.chain(doors).flatten().collect());
     }
 
     /// Takes out every probe, and those of others, and waits until the kernel has done so.
     pub(super) fn release_all(&mut self, others: Vec<Probe>) {
         let placed = self.placed.drain();
         let placed = placed.filter_map(|(_, placed)| placed.ok()).flatten();
-        detach(placed.chain(others).collect());
+        let doors = self.doors.iter_mut().flat_map(HashMap::drain);
+        let doors = doors.flat_map(|(_, probes)| probes);
+        detach(placed.chain(doors).chain(others).collect());
     }
 }
 
@@ -216,6 +276,19 @@ fn place(
         }
     }
     Ok(placed)
+}
+
+fn place_at(offset: u64, site: SiteId) -> Place {
+    Place {
+        offset,
+        semaphore_offset: None,
+        site,
+    }
+}
+
+/// The time, by the clock that the kernel's programs read as well (`bpf_ktime_get_ns`).
+pub(super) fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Takes out probes without waiting for it.

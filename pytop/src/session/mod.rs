@@ -33,6 +33,7 @@ mod wake;
 #[doc(hidden)]
 pub use self::code_cache::fuzzing;
 
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::thread;
@@ -54,11 +55,11 @@ use self::scope::Members;
 use self::wake::{Signals, Wake, every, next_event, ready, until};
 use crate::cpython::{self, Interpreter};
 use crate::discover::{Attention, Finder, Found, Installed, ProcRoot, ProcessEvent};
-use crate::model::{Snapshot, Uncounted};
+use crate::model::{Coverage, ProcessStatus, Snapshot, Uncounted};
 use crate::os_error::describe;
 use crate::probe::launch::Event;
 use crate::probe::sideband::Sideband;
-use crate::probe::{Kernel, LoadError, Program};
+use crate::probe::{Drained, Kernel, LoadError, Program};
 use crate::updates::{Command, Update};
 
 /// Functions that can be counted in one interval, unless an option says otherwise.
@@ -113,6 +114,8 @@ pub struct Session {
     notices: Vec<String>,
     announced: bool,
     taken: u64,
+    /// The process that is looked at stands still until it has its probes.
+    is_held: bool,
 }
 
 impl Session {
@@ -165,7 +168,11 @@ impl Session {
     fn start(options: Options) -> Result<Self> {
         environment::check()?;
         // Processes that start from here on are told by the kernel, those from before are found.
-        let sideband = Sideband::open();
+        let sideband = if options.max_overhead.is_some() {
+            Sideband::open_in_haste()
+        } else {
+            Sideband::open()
+        };
         let mut finder = Finder::new(
             ProcRoot::host().context("cannot open /proc")?,
             Box::new(|file, path| cpython::examine(file, path).map_err(Into::into)),
@@ -197,7 +204,7 @@ impl Session {
             kernel,
             finder,
             sideband: sideband.ok(),
-            attachments: Attachments::new(program, planner),
+            attachments: Attachments::new(program, planner, options.max_overhead.is_some()),
             roster: Roster::default(),
             members: Members::new(&options.target, options.max_overhead.is_some())?,
             cost: CostMeter::new(meter),
@@ -209,6 +216,7 @@ impl Session {
             notices: Vec::new(),
             announced: false,
             taken: 0,
+            is_held: false,
         };
         if session.budget.is_some() {
             session.cost.measure();
@@ -225,6 +233,8 @@ impl Session {
             &mut session.kernel,
         )?;
         session.watch_counted();
+        // Those that ran already have lost nothing that pytop could have counted.
+        session.attachments.take_arrived();
         session.running = Running::start(&mut session.options.target)?;
         if let Some(running) = &session.running {
             session.members.add_root(running.pid());
@@ -277,7 +287,7 @@ impl Session {
                     }
                 }
                 Wake::IntervalEnded => {
-                    self.tell_snapshot(audience)?;
+                    self.tell_snapshot(audience).await?;
                     self.taken += 1;
                     if self.options.snapshots == Some(self.taken) {
                         return Ok(Ending::Complete);
@@ -291,7 +301,7 @@ impl Session {
     async fn finish(&mut self, ending: Ending, audience: &mut Audience) -> Result<Ending> {
         let ending = self.end_command(ending).await;
         if ending != Ending::Complete && ending != Ending::Dismissed {
-            self.tell_snapshot(audience)?;
+            self.tell_snapshot(audience).await?;
         }
         if matches!(ending, Ending::CommandEnded(_)) {
             if !self.announced {
@@ -332,8 +342,8 @@ impl Session {
     }
 
     /// Ends the interval, and tells what was counted.
-    fn tell_snapshot(&mut self, audience: &mut Audience) -> Result<()> {
-        let snapshot = self.snapshot()?;
+    async fn tell_snapshot(&mut self, audience: &mut Audience) -> Result<()> {
+        let snapshot = self.snapshot().await?;
         audience.tell(Update::Snapshot(Arc::new(snapshot)));
         self.tell_notices(audience);
         Ok(())
@@ -370,7 +380,9 @@ impl Session {
             }
             Event::Held(held) => {
                 self.members.add(held.pid, held.stage);
+                self.is_held = true;
                 let looked = self.look_at(held.pid);
+                self.is_held = false;
                 let verdict = command::verdict(held.stage, looked);
                 if looked {
                     if !self.announced {
@@ -400,11 +412,58 @@ impl Session {
     /// Takes up processes, and sees to it that they are counted.
     fn take_up(&mut self, processes: &[Arc<Found<Interpreter>>]) {
         for found in processes {
-            let reach = self.members.reach(found.process.id.pid);
+            let pid = found.process.id.pid;
+            let reach = self.members.reach(pid);
+            if reach == Reach::Process(pid) && self.roster.was_another(found.process.id) {
+                // Its probes are those of the other one.
+                self.attachments.release(pid);
+                if let Some(budget) = &mut self.budget {
+                    budget.forget(&[pid]);
+                }
+            }
             self.roster
                 .take_up(found, &mut self.attachments, &mut self.kernel, reach);
+            self.note_arrivals(found);
         }
         self.watch_counted();
+    }
+
+    /// Takes in that a process has got its probes, where it matters when.
+    fn note_arrivals(&mut self, found: &Found<Interpreter>) {
+        let Some(budget) = &mut self.budget else {
+            return;
+        };
+        for placed in self.attachments.take_arrived() {
+            let age = (!self.is_held).then(|| found.process.id.age());
+            budget.arrived(&placed, age);
+        }
+    }
+
+    /// Tells which processes are not counted from their start.
+    fn mark_arrivals(&mut self, processes: &mut Vec<ProcessStatus>) {
+        let Some(budget) = &mut self.budget else {
+            return;
+        };
+        let is_listed = |pid: u32| {
+            let index = processes.binary_search_by_key(&pid, |process| process.pid);
+            index.is_ok() || Path::new(&format!("/proc/{pid}")).exists()
+        };
+        let mut missed = budget.take_doors(self.kernel.take_doors(), is_listed);
+        missed.retain(|pid| self.members.contains(*pid));
+        for process in processes.iter_mut() {
+            if let Coverage::Counted(method) = process.coverage
+                && let Some(reason) = budget.reason(process.pid)
+            {
+                process.coverage = Coverage::Incomplete(method, reason);
+            }
+        }
+        let ended = missed.iter().filter_map(|pid| {
+            let seen = self.kernel.seen(*pid)?;
+            Some(roster::ended_uncounted(*pid, &seen, &self.attachments))
+        });
+        processes.extend(ended);
+        processes.sort_unstable_by_key(|process| process.pid);
+        self.kernel.forget_processes(missed);
     }
 
     /// Sees to it that what counting costs the processes that are counted stays within bounds.
@@ -489,7 +548,7 @@ impl Session {
     }
 
     /// Ends the interval.
-    fn snapshot(&mut self) -> Result<Snapshot> {
+    async fn snapshot(&mut self) -> Result<Snapshot> {
         self.take_in_events();
         let gone = self.members.take_ended();
         self.roster.end_interval();
@@ -498,8 +557,8 @@ impl Session {
             budget.end_interval(&mut self.attachments, &self.kernel, &self.cost);
         }
         let drained = self
-            .kernel
             .drain()
+            .await
             .context("cannot read the counts from the kernel")?;
         // The forks of all processes that have counts are among the events by now.
         self.take_in_events();
@@ -522,6 +581,7 @@ impl Session {
                 process.probe_cost = self.cost.record(method, process.calls, interval);
             }
         }
+        self.mark_arrivals(&mut processes);
         if let Some(budget) = &mut self.budget {
             budget.estimate(&mut processes, &mut rows, &self.cost);
             budget.forget(&ended);
@@ -537,6 +597,26 @@ impl Session {
             },
             processes,
         })
+    }
+
+    /// Takes what was counted out of the kernel. Where new processes have to get probes of their own
+    /// at once, they do so while the kernel is waited for.
+    async fn drain(&mut self) -> Result<Drained> {
+        if self.budget.is_some() {
+            let exchange = self.kernel.begin_drain()?;
+            let mut exchange = tokio::task::spawn_blocking(|| exchange.make());
+            loop {
+                tokio::select! {
+                    biased;
+                    made = &mut exchange => {
+                        made.context("the thread that waits has ended")??;
+                        break;
+                    }
+                    () = ready(&mut self.sideband) => self.take_in_events(),
+                }
+            }
+        }
+        Ok(self.kernel.drain()?)
     }
 
     fn nothing_counted(&self) -> String {

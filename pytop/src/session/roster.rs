@@ -114,6 +114,12 @@ impl Roster {
             .count()
     }
 
+    /// Whether the pid was that of another process when it was last seen.
+    pub(super) fn was_another(&self, id: ProcessId) -> bool {
+        let listed = self.listed.get(&id.pid);
+        listed.is_some_and(|listed| listed.id != id)
+    }
+
     /// Processes that are counted, and how.
     pub(super) fn methods(&self) -> impl Iterator<Item = (u32, Method)> + '_ {
         let listed = self.listed.iter().filter(|(_, listed)| !listed.status.ended);
@@ -218,6 +224,15 @@ fn version(file: &File) -> Option<Arc<str>> {
         .version
         .as_ref()
         .map(|version| version.to_string().into())
+}
+
+/// A process that had ended before its probes were in place.
+pub(super) fn ended_uncounted(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus {
+    let reason = "it ended before its probes were in place";
+    ProcessStatus {
+        coverage: Coverage::NotCounted(reason.into()),
+        ..status_of(pid, seen, attachments)
+    }
 }
 
 /// What is known of a process that nobody but the kernel has seen.

@@ -38,6 +38,9 @@ pub(crate) struct Process {
     pub(crate) calls: u64,
     pub(crate) reason: Option<String>,
     pub(crate) probe_cost: Option<f64>,
+    pub(crate) estimated: Option<bool>,
+    pub(crate) counted_share: Option<f64>,
+    pub(crate) uncertainty: Option<f64>,
 }
 
 /// A row of a snapshot.
@@ -48,6 +51,8 @@ pub(crate) struct Row {
     pub(crate) line: Option<u32>,
     pub(crate) function: String,
     pub(crate) calls: u64,
+    pub(crate) estimated: Option<bool>,
+    pub(crate) counted_share: Option<f64>,
 }
 
 impl Snapshot {

@@ -5,21 +5,26 @@
 //! processor time processes have used and how often they ran into their probes, asks [`Pace`] what to
 //! do, does it, and has [`Gauge`] make estimates of what was counted.
 
+mod arrivals;
 mod gauge;
 mod pace;
 #[cfg(test)]
 mod tests;
+mod work;
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use foldhash::{HashMap, HashMapExt as _};
 
+use self::arrivals::Arrivals;
 use self::gauge::{Estimated, Gauge, HitCost, Reading};
 use self::pace::{Look, Pace, Step};
-use super::attachments::Attachments;
+use self::work::Work;
+use super::attachments::{Attachments, Placed};
 use super::cost::CostMeter;
 use crate::model::{Estimate, Method, ProcessStatus, Row};
-use crate::probe::{Kernel, ProcessClock};
+use crate::probe::{Kernel, ProcessClock, ProcessSampler, Sample};
 
 /// What a hit is taken to cost where it cannot be measured, in seconds: more than it does.
 const UNMEASURED: f64 = 2e-6;
@@ -33,11 +38,14 @@ pub(super) struct Budget {
     watched: HashMap<u32, Watched>,
     /// The hits of this interval that were seen last, by process.
     hits: HashMap<u32, u64>,
+    arrivals: Arrivals,
 }
 
 struct Watched {
     method: Method,
     clock: ProcessClock,
+    /// Once it has been counted in windows.
+    samples: Option<Samples>,
     pace: Pace,
     gauge: Gauge,
     /// As of the last look.
@@ -52,7 +60,35 @@ impl Budget {
             allowed,
             watched: HashMap::new(),
             hits: HashMap::new(),
+            arrivals: Arrivals::new(),
         }
+    }
+
+    /// A process that has started since pytop has got its probes. `age` is what it has lived at
+    /// most, or nothing for one that was held back until they were in place.
+    pub(super) fn arrived(&mut self, placed: &Placed, age: Option<Duration>) {
+        match age.filter(|_| !placed.has_doors) {
+            Some(age) => self.arrivals.probed_without_door(placed.pid, placed.at, age),
+            None => self.arrivals.probed(placed.pid, placed.at),
+        }
+    }
+
+    /// Takes in which processes have started, and returns those that have ended before they got
+    /// probes. `is_alive` says so of processes that are known.
+    pub(super) fn take_doors(
+        &mut self,
+        passed: Vec<(u32, Duration)>,
+        is_alive: impl Fn(u32) -> bool,
+    ) -> Vec<u32> {
+        for (pid, at) in passed {
+            self.arrivals.passed(pid, at);
+        }
+        self.arrivals.take_missed(is_alive)
+    }
+
+    /// Why the calls of a process are not complete, if they are not.
+    pub(super) fn reason(&self, pid: u32) -> Option<Arc<str>> {
+        self.arrivals.reason(pid)
     }
 
     /// Takes up a process whose probes have just been placed. One that is known stays as it is.
@@ -70,6 +106,7 @@ impl Budget {
         let watched = Watched {
             method,
             clock,
+            samples: None,
             pace: Pace::new(self.allowed, now, seed(pid)),
             gauge: Gauge::counting(seen),
             seen,
@@ -121,6 +158,9 @@ impl Budget {
                 if let Some(watched) = self.watched.get_mut(&pid)
                     && let Some(used) = watched.clock.read()
                 {
+                    if let Some(samples) = &mut watched.samples {
+                        samples.turn(used, true);
+                    }
                     watched.gauge.open(Reading { used, hits });
                     watched.pace.opened(at);
                 }
@@ -164,14 +204,13 @@ impl Budget {
         rows: &mut [Row],
         cost: &CostMeter,
     ) {
-        let mut factors: HashMap<u32, f64> = HashMap::new();
-        for process in processes {
+        let mut factors: HashMap<u32, (f64, u64)> = HashMap::new();
+        for process in processes.iter_mut() {
             let Some(watched) = self.watched.get_mut(&process.pid) else {
                 continue;
             };
             if let Some(estimated) = watched.end_interval(process.calls, cost) {
-                factors.insert(process.pid, estimated.factor);
-                process.calls = scaled(process.calls, estimated.factor);
+                factors.insert(process.pid, (estimated.factor, 0));
                 process.estimate = Some(Estimate {
                     counted: estimated.share,
                     uncertainty: estimated.uncertainty,
@@ -182,8 +221,14 @@ impl Budget {
             return;
         }
         for row in rows {
-            if let Some(factor) = factors.get(&row.pid) {
+            if let Some((factor, calls)) = factors.get_mut(&row.pid) {
                 row.calls = scaled(row.calls, *factor);
+                *calls += row.calls;
+            }
+        }
+        for process in processes {
+            if let Some((_, calls)) = factors.get(&process.pid) {
+                process.calls = *calls;
             }
         }
     }
@@ -192,6 +237,7 @@ impl Budget {
     pub(super) fn forget(&mut self, pids: &[u32]) {
         for pid in pids {
             self.watched.remove(pid);
+            self.arrivals.forget(*pid);
         }
     }
 
@@ -220,8 +266,19 @@ impl Watched {
 
     fn close(&mut self, pid: u32, attachments: &mut Attachments) {
         self.gauge.close(self.seen);
+        if let Some(samples) = &mut self.samples {
+            samples.turn(self.seen.used, false);
+        }
         attachments.pause(pid);
         self.clock.sharpen();
+        if self.samples.is_none() {
+            self.samples = Some(Samples {
+                sampler: ProcessSampler::of(pid),
+                work: Work::default(),
+                since: self.seen.used,
+                often: false,
+            });
+        }
     }
 
     fn end_interval(&mut self, counted: u64, cost: &CostMeter) -> Option<Estimated> {
@@ -232,9 +289,49 @@ impl Watched {
         if self.seen.hits > 0 {
             self.unseen = (counted as f64 / self.seen.hits as f64).clamp(1.0, 10.0);
         }
-        let estimated = self.gauge.end_interval(self.seen, counted, each);
+        let samples = self.samples.as_mut();
+        let share = samples.as_ref().and_then(|samples| samples.work.share());
+        let estimated = self.gauge.end_interval(self.seen, counted, each, share);
+        if let Some(samples) = samples {
+            samples.work.fade();
+        }
         self.seen.hits = 0;
         estimated
+    }
+}
+
+/// Where a process spends its time, in windows and outside.
+struct Samples {
+    sampler: Option<ProcessSampler>,
+    work: Work,
+    /// The processor time of the process when it was last turned, and how it is sampled since.
+    since: Duration,
+    often: bool,
+}
+
+impl Samples {
+    /// Takes in the samples since the last time, and samples often from now on, or seldom.
+    fn turn(&mut self, used: Duration, often: bool) {
+        let Some(sampler) = &mut self.sampler else {
+            return;
+        };
+        let mut addresses = Vec::new();
+        let mut is_lost = false;
+        sampler.take(|sample| match sample {
+            Sample::At(address) => addresses.push(address),
+            Sample::Lost => is_lost = true,
+        });
+        sampler.set_often(often);
+        let time = used.saturating_sub(self.since).as_secs_f64();
+        let expected = time / ProcessSampler::period(self.often).as_secs_f64();
+        if !is_lost && self.often {
+            self.work.add_time(0.0, expected);
+            addresses.iter().for_each(|address| self.work.inside(*address));
+        } else if !is_lost {
+            self.work.add_time(expected, 0.0);
+            addresses.iter().for_each(|address| self.work.outside(*address));
+        }
+        (self.since, self.often) = (used, often);
     }
 }
 

@@ -124,11 +124,6 @@ impl Pace {
         self.due
     }
 
-    /// Whether the probes are meant to be in place.
-    pub(super) fn is_counting(&self) -> bool {
-        !matches!(self.state, State::Closed { .. })
-    }
-
     /// Takes in what has become of the process, and says what is to be done.
     pub(super) fn take(&mut self, look: &Look) -> Step {
         let used = look.used.as_secs_f64();
@@ -204,7 +199,7 @@ impl Pace {
         spent <= CALM * self.allowed * used
     }
 
-    /// The probes could not be placed, or were placed only now.
+    /// The probes have been placed.
     pub(super) fn opened(&mut self, at: Instant) {
         if let State::Open { since, .. } = &mut self.state {
             *since = at;
