@@ -12,7 +12,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::{Instant, SystemTime};
 
 use aya::Ebpf;
-use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError};
+use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError};
 use aya::sys::SyscallError;
 use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
@@ -94,6 +94,7 @@ pub struct Losses {
 /// The maps in which calls are counted.
 pub(super) struct Counts {
     active: ArrayOfMaps<MapData>,
+    active_fd: OwnedFd,
     /// The kernel's list of the tables, which keeps them.
     _tables: ArrayOfMaps<MapData>,
     halves: [Half; 2],
@@ -137,7 +138,14 @@ impl Counts {
                 name: name.to_owned(),
             })
         };
-        let mut active = ArrayOfMaps::try_from(take("ACTIVE")?)?;
+        let active = take("ACTIVE")?;
+        let Map::ArrayOfMaps(data) = &active else {
+            return Err(MapError::InvalidName {
+                name: "ACTIVE".to_owned(),
+            });
+        };
+        let active_fd = data.fd().as_fd().try_clone_to_owned()?;
+        let mut active = ArrayOfMaps::try_from(active)?;
         let texts = Texts::new(HashMap::try_from(take("TEXTS")?)?);
         let processes = HashMap::try_from(take("PROCESSES")?)?;
         let losses = Array::try_from(take("LOSSES")?)?;
@@ -151,6 +159,7 @@ impl Counts {
         active.set(0, &first.slots, 0)?;
         Ok(Self {
             active,
+            active_fd,
             _tables: tables,
             halves,
             current: 0,
@@ -175,7 +184,7 @@ impl Counts {
         let [first, second] = &self.halves;
         let empty = if next == 0 { first } else { second };
         let exchange = Exchange {
-            active: self.active.fd().as_fd().try_clone_to_owned()?,
+            active: self.active_fd.try_clone()?,
             slots: empty.slots.fd().as_fd().try_clone_to_owned()?,
         };
         self.current = next;
