@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pytop::cpython::fuzzing::{self, listing};
 use pytop::cpython::{CodeMethod, Examined, Value, examine_image};
 use pytop_common::marker::{Argument, ArgumentKind, MarkerSpec, NO_REGISTER, REGISTERS};
 
@@ -11,6 +12,7 @@ const GENERAL_REGISTERS: u8 = 21;
 /// Examines bytes as a file. Whatever is found must be safe to attach to: a probe in the middle of
 /// nowhere would change a byte that is no instruction.
 pub fn examine(image: &[u8]) {
+    let listing = listing(image);
     let Ok(Some(Examined { interpreter, code })) = examine_image(image, Path::new("libpython"))
     else {
         return;
@@ -18,10 +20,16 @@ pub fn examine(image: &[u8]) {
     if let Some(version) = interpreter.version {
         assert!(!version.to_string().is_empty());
     }
+    for offset in fuzzing::exits(image, &interpreter) {
+        in_file(image, offset, 1);
+    }
     match interpreter.entry {
         Ok(sites) => {
             assert!(!sites.is_empty());
+            let listing = listing.expect("an interpreter is an ELF file");
             for site in sites {
+                let mut listed = listing.markers.iter();
+                assert!(listed.any(|marker| marker.address == site.address));
                 in_file(image, site.file_offset, 1);
                 if let Some(semaphore) = site.semaphore_file_offset {
                     in_file(image, semaphore, 2);

@@ -62,9 +62,15 @@ pub struct Offsets {
     pub ascii_data: u16,
     /// In a text: the characters when not all are ASCII, or the pointer to them.
     pub other_data: u16,
-    /// Always zero.
-    pub reserved: [u16; 2],
+    /// From a frame to the pointer to the frame that called it.
+    pub previous: u16,
+    /// From a frame to the byte that tells what it belongs to; 0 where all frames run Python code.
+    pub owner: u16,
 }
+
+/// The owner of a frame of the interpreter's own, and all numbers above it: `FRAME_OWNED_BY_CSTACK`
+/// or `FRAME_OWNED_BY_INTERPRETER` (`Include/internal/pycore_frame.h`, 3.12 and later).
+pub const FIRST_INTERNAL_OWNER: u8 = 3;
 
 /// When a RESUME changes its code first and is dispatched a second time: [`RepeatRule::kind`].
 #[repr(u8)]

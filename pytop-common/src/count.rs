@@ -221,6 +221,12 @@ impl Loss {
     pub const COUNT: u32 = 4;
 }
 
+/// The attach cookie of the probe by which pytop measures what a hit costs: the last one. Its hits are
+/// no calls of anybody's.
+pub const METER_SITE: u32 = 4095;
+/// Number of attach cookies.
+pub const SITES: usize = METER_SITE as usize + 1;
+
 /// Something that makes the counts of a process incomplete, by the process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -10,3 +10,4 @@ pub mod code;
 pub mod count;
 pub mod marker;
 pub mod quick;
+pub mod trace;

@@ -10,15 +10,17 @@
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QuickSite {
-    /// Added to the value of the register `first`, in bytes.
+    /// Added to the value of the register `first`, in bytes. At the frame evaluation function: where
+    /// in the frame the pointer to the code object is.
     pub plus: i32,
-    /// Word of the register file that has [`FrameKey::first`](crate::count::FrameKey::first).
+    /// Word of the register file that has [`FrameKey::first`](crate::count::FrameKey::first). At the
+    /// frame evaluation function: the one that has the frame.
     pub first: u8,
     /// The same of [`FrameKey::second`](crate::count::FrameKey::second). Only of markers.
     pub second: u8,
     /// The same of the line, whose upper half is not looked at. Only of markers.
     pub line: u8,
-    /// A [`Proof`](crate::code::Proof). Not of markers.
+    /// A [`Proof`](crate::code::Proof). Only of RESUME.
     pub proof: u8,
 }
 
@@ -31,11 +33,13 @@ pub enum Continuation {
     FunctionEntry = 0,
     /// From one at the handler of a RESUME.
     Resume = 1,
+    /// From one at the frame evaluation function.
+    Evaluation = 2,
 }
 
 impl Continuation {
     /// Number of continuations.
-    pub const COUNT: u32 = 2;
+    pub const COUNT: u32 = 3;
 }
 
 const _: () = assert!(size_of::<QuickSite>() == 8);

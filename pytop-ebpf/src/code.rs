@@ -64,13 +64,28 @@ pub fn count_evaluation(context: &ProbeContext, pid: u32) -> Result<(), Loss> {
     counting::count(&key, &Entered { spec, code }, site)
 }
 
-struct Resumed<'a> {
-    spec: &'a CodeSpec,
+/// A hit of the handler of a RESUME bytecode.
+pub struct Resumed<'a> {
+    pub spec: &'a CodeSpec,
     registers: Registers,
     instruction: u64,
 }
 
 impl Resumed<'_> {
+    /// The frame that is entered; `None` when the bytecode is no entry after all.
+    #[inline(always)]
+    pub fn frame(&self) -> Result<Option<u64>, Loss> {
+        let rule = &self.spec.rule;
+        let operand = (read::<u16>(self.instruction)? >> 8) as u8;
+        if operand & rule.operand_mask == rule.not_entry {
+            return Ok(None);
+        }
+        self.registers
+            .find(&self.spec.frame)
+            .map(Some)
+            .ok_or(Loss::Implausible)
+    }
+
     #[inline(always)]
     fn code(&self) -> Result<u64, Loss> {
         let frame = self.registers.find(&self.spec.frame);
@@ -130,10 +145,9 @@ impl Subject for Resumed<'_> {
     }
 }
 
-/// Counts a hit of the handler of a RESUME bytecode.
+/// What is entered at the handler of a RESUME bytecode; `None` when the hit is no entry.
 #[inline(always)]
-pub fn count_resume(context: &ProbeContext, pid: u32) -> Result<(), Loss> {
-    let site = argument::site(context);
+pub fn resumed<'a>(context: &ProbeContext, site: u32) -> Result<Option<Resumed<'a>>, Loss> {
     let spec = CODES.get(site).ok_or(Loss::UnknownSite)?;
     let registers = Registers::of(context);
     let instruction = registers.find(&spec.instruction);
@@ -146,11 +160,22 @@ pub fn count_resume(context: &ProbeContext, pid: u32) -> Result<(), Loss> {
     let proof = spec.rule.proof;
     let proven = proof == Proof::Always as u8
         || proof == Proof::Clear as u8 + u8::from(registers.zero_flag());
-    if !proven && !resumed.is_entry()? {
+    Ok(if proven || resumed.is_entry()? {
+        Some(resumed)
+    } else {
+        None
+    })
+}
+
+/// Counts a hit of the handler of a RESUME bytecode.
+#[inline(always)]
+pub fn count_resume(context: &ProbeContext, pid: u32) -> Result<(), Loss> {
+    let site = argument::site(context);
+    let Some(resumed) = resumed(context, site)? else {
         return Ok(());
-    }
+    };
     let key = FrameKey {
-        first: instruction,
+        first: resumed.instruction,
         second: RESUME,
         pid,
         line: 0,
@@ -160,21 +185,21 @@ pub fn count_resume(context: &ProbeContext, pid: u32) -> Result<(), Loss> {
 
 /// Reads memory of the process. What is not in memory is no sign of anything wrong.
 #[inline(always)]
-fn read<T>(address: u64) -> Result<T, Loss> {
+pub fn read<T>(address: u64) -> Result<T, Loss> {
     // SAFETY: the helper checks the address and reports a fault as an error.
     unsafe { bpf_probe_read_user(address as *const T) }.map_err(|_| Loss::UnreadableName)
 }
 
 /// The code object of a frame.
 #[inline(always)]
-fn code_of(frame: u64, offsets: &Offsets) -> Result<u64, Loss> {
+pub fn code_of(frame: u64, offsets: &Offsets) -> Result<u64, Loss> {
     let pointer = read::<u64>(frame.wrapping_add(u64::from(offsets.frame_to_code)))?;
     Ok(pointer & !u64::from(offsets.tag))
 }
 
 /// Where the names of a code object are. `co_name` follows `co_filename` in every version.
 #[inline(always)]
-fn located(code: u64, offsets: &Offsets) -> Result<Located, Loss> {
+pub fn located(code: u64, offsets: &Offsets) -> Result<Located, Loss> {
     let mut located = Located::default();
     if locate_names(code, offsets, &raw mut located) == 0 {
         Ok(located)
@@ -259,7 +284,7 @@ fn span(text: u64, offsets: &Offsets) -> Span {
 /// has not mapped those pages yet, and no process keeps them mapped when memory is short. A name
 /// that cannot be read thus says nothing, where the type itself could be read.
 #[inline(never)]
-fn require_code_type(code: u64, offsets: &Offsets) -> Result<(), Loss> {
+pub fn require_code_type(code: u64, offsets: &Offsets) -> Result<(), Loss> {
     let class = read::<u64>(code.wrapping_add(u64::from(offsets.object_type)))?;
     let name = read::<u64>(class.wrapping_add(u64::from(offsets.type_name)))?;
     match read::<u64>(name) {

@@ -19,32 +19,34 @@ mod maps;
 mod marker;
 mod names;
 mod quick;
+mod trace;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
-use pytop_common::count::{Loss, Problem};
+use pytop_common::count::{Loss, METER_SITE, Problem};
 use pytop_common::quick::Continuation;
+use pytop_common::trace::Kind;
 
 /// Counts an entry of a frame at a `function__entry` marker.
 #[uprobe]
 fn function_entry(context: ProbeContext) -> u32 {
     let pid = pid();
-    finish(pid, marker::count(&context, pid))
+    finish(&context, pid, marker::count(&context, pid))
 }
 
 /// Counts an entry of a frame at the frame evaluation function, CPython 3.6 to 3.10.
 #[uprobe]
 fn evaluation(context: ProbeContext) -> u32 {
     let pid = pid();
-    finish(pid, code::count_evaluation(&context, pid))
+    finish(&context, pid, code::count_evaluation(&context, pid))
 }
 
 /// Counts an entry of a frame at the handler of a RESUME bytecode, CPython 3.11 and later.
 #[uprobe]
 fn resume(context: ProbeContext) -> u32 {
     let pid = pid();
-    finish(pid, code::count_resume(&context, pid))
+    finish(&context, pid, code::count_resume(&context, pid))
 }
 
 /// [`function_entry`], made for one form of the marker's arguments.
@@ -65,6 +67,15 @@ fn quick_resume(context: ProbeContext) -> u32 {
     go_on(&context, Continuation::Resume)
 }
 
+/// [`evaluation`], made for one register and one layout of frames.
+#[uprobe]
+fn quick_evaluation(context: ProbeContext) -> u32 {
+    if quick::count_evaluation(&context, pid()) {
+        return 0;
+    }
+    go_on(&context, Continuation::Evaluation)
+}
+
 /// Leaves the hit to a program that can deal with all of them.
 #[inline(always)]
 fn go_on(context: &ProbeContext, continuation: Continuation) -> u32 {
@@ -72,6 +83,54 @@ fn go_on(context: &ProbeContext, continuation: Continuation) -> u32 {
     unsafe { maps::CONTINUATIONS.tail_call(context, continuation as u32) };
     maps::add_loss(Loss::UnknownSite);
     0
+}
+
+/// Tells an entry of a frame at a `function__entry` marker.
+#[uprobe]
+fn trace_entry(context: ProbeContext) -> u32 {
+    finish(&context, pid(), trace::marked(&context, Kind::Entry))
+}
+
+/// Tells an exit of a frame at a `function__return` marker.
+#[uprobe]
+fn trace_return(context: ProbeContext) -> u32 {
+    finish(&context, pid(), trace::marked(&context, Kind::Return))
+}
+
+/// Tells an entry of a frame at the frame evaluation function, CPython 3.6 to 3.10.
+#[uprobe]
+fn trace_evaluation(context: ProbeContext) -> u32 {
+    finish(&context, pid(), trace::evaluation(&context))
+}
+
+/// Tells an exit of a frame where the frame evaluation function returns, CPython 3.6 to 3.10.
+#[uprobe]
+fn trace_evaluated(context: ProbeContext) -> u32 {
+    finish(&context, pid(), trace::evaluated(&context))
+}
+
+/// Tells an entry of a frame at the handler of a RESUME bytecode, CPython 3.11 and later.
+#[uprobe]
+fn trace_resume(context: ProbeContext) -> u32 {
+    finish(&context, pid(), trace::resume(&context))
+}
+
+/// Tells an exit of a frame at the handler of a bytecode that leaves it, CPython 3.11 and later.
+#[uprobe]
+fn trace_leave(context: ProbeContext) -> u32 {
+    finish(&context, pid(), trace::leave(&context))
+}
+
+/// Tells an entry of a frame by an exception, CPython 3.11 and later.
+#[uprobe]
+fn trace_throw(context: ProbeContext) -> u32 {
+    finish(&context, pid(), trace::throw(&context))
+}
+
+/// Tells that a generator was made, where its marker has told that its frame was entered.
+#[uprobe]
+fn trace_created(context: ProbeContext) -> u32 {
+    finish(&context, pid(), trace::created(&context))
 }
 
 /// Notes that a process runs what a just-in-time compiler made, which enters frames uncounted.
@@ -96,8 +155,10 @@ fn pid() -> u32 {
 
 /// Counts a hit that could not be put into a row under its reason.
 #[inline(always)]
-fn finish(pid: u32, result: Result<(), Loss>) -> u32 {
-    if let Err(loss) = result {
+fn finish(context: &ProbeContext, pid: u32, result: Result<(), Loss>) -> u32 {
+    if let Err(loss) = result
+        && argument::site(context) != METER_SITE
+    {
         maps::add_loss(loss);
         if loss as u32 == Loss::Implausible as u32 {
             maps::add_problem(pid, Problem::Implausible);

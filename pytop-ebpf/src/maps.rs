@@ -4,15 +4,16 @@ use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, ProgramArray};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, ProgramArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use pytop_common::code::CodeSpec;
 use pytop_common::count::{
-    FrameCount, FrameKey, FrameText, KnownFrame, Loss, Problem, ProblemKey, ProcessName, SLOTS,
-    Slot,
+    FrameCount, FrameKey, FrameText, KnownFrame, Loss, Problem, ProblemKey, ProcessName, SITES,
+    SLOTS, Slot,
 };
 use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::Continuation;
+use pytop_common::trace::{Event, FrameSpec, Thread};
 
 /// Where a function that has lasted is counted. The last entry is no slot: its `calls` is the index
 /// in [`TABLES`] of the table that belongs to these slots.
@@ -40,11 +41,11 @@ pub static CONTINUATIONS: ProgramArray<{ Continuation::COUNT as usize }> = Progr
 
 /// The arguments of the marker at each probe of one, by attach cookie.
 #[btf_map]
-pub static MARKERS: Array<MarkerSpec, 4096> = Array::new();
+pub static MARKERS: Array<MarkerSpec, SITES> = Array::new();
 
 /// What is where at each probe without a marker, by attach cookie.
 #[btf_map]
-pub static CODES: Array<CodeSpec, 4096> = Array::new();
+pub static CODES: Array<CodeSpec, SITES> = Array::new();
 
 /// Functions seen in this interval or an earlier one. An entry that the kernel drops for want of
 /// room costs no more than reading the names again.
@@ -82,6 +83,22 @@ pub static LOSSES: Array<u64, { Loss::COUNT as usize }> = Array::new();
 /// collide with those of another.
 #[unsafe(no_mangle)]
 pub static SEED: Global<u64> = Global::new(0);
+
+/// What is where at each probe of a trace that is neither a marker nor a RESUME, by attach cookie.
+#[btf_map]
+pub static FRAMES: Array<FrameSpec, 4096> = Array::new();
+
+/// What has happened, in its order. User space makes it larger for a trace; a top needs none.
+#[btf_map]
+pub static EVENTS: RingBuf<Event, 4096> = RingBuf::new();
+
+/// The threads of a trace, by their number.
+#[btf_map]
+pub static THREADS: HashMap<u32, Thread, 65_536, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// Frames below so many others are not told.
+#[unsafe(no_mangle)]
+pub static MAX_DEPTH: Global<u32> = Global::new(u32::MAX);
 
 /// Counts a hit that is in no row.
 #[inline(always)]

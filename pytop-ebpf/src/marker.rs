@@ -8,25 +8,53 @@ use crate::counting::{self, Subject};
 use crate::maps::MARKERS;
 use crate::names::{Located, Span, TERMINATED};
 
-struct Marked {
-    filename: u64,
-    function: u64,
-    line: i32,
+/// A hit of a marker.
+pub struct Marked {
+    pub filename: u64,
+    pub function: u64,
+    pub line: i32,
 }
 
-impl Subject for Marked {
+impl Marked {
+    /// What the marker tells.
     #[inline(always)]
-    fn locate(&self) -> Result<Option<Located>, Loss> {
+    pub fn of(context: &ProbeContext) -> Result<Self, Loss> {
+        let spec = MARKERS
+            .get(argument::site(context))
+            .ok_or(Loss::UnknownSite)?;
+        let registers = Copied::of(context);
+        let argument = |argument| registers.fetch(argument).ok_or(Loss::UnreadableName);
+        let marked = Self {
+            filename: argument(&spec.filename)?,
+            function: argument(&spec.function)?,
+            line: argument(&spec.line)? as i32,
+        };
+        if marked.filename == 0 || marked.function == 0 {
+            return Err(Loss::UnreadableName);
+        }
+        Ok(marked)
+    }
+
+    /// Where the names are.
+    #[inline(always)]
+    pub fn located(&self) -> Located {
         let terminated = |address| Span {
             address,
             size: TERMINATED,
             encoding: Encoding::Utf8 as u32,
         };
-        Ok(Some(Located {
+        Located {
             filename: terminated(self.filename),
             function: terminated(self.function),
             line: self.line,
-        }))
+        }
+    }
+}
+
+impl Subject for Marked {
+    #[inline(always)]
+    fn locate(&self) -> Result<Option<Located>, Loss> {
+        Ok(Some(self.located()))
     }
 }
 
@@ -34,17 +62,7 @@ impl Subject for Marked {
 #[inline(always)]
 pub fn count(context: &ProbeContext, pid: u32) -> Result<(), Loss> {
     let site = argument::site(context);
-    let spec = MARKERS.get(site).ok_or(Loss::UnknownSite)?;
-    let registers = Copied::of(context);
-    let argument = |argument| registers.fetch(argument).ok_or(Loss::UnreadableName);
-    let marked = Marked {
-        filename: argument(&spec.filename)?,
-        function: argument(&spec.function)?,
-        line: argument(&spec.line)? as i32,
-    };
-    if marked.filename == 0 || marked.function == 0 {
-        return Err(Loss::UnreadableName);
-    }
+    let marked = Marked::of(context)?;
     let key = FrameKey {
         first: marked.filename,
         second: marked.function,

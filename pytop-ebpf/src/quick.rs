@@ -1,8 +1,9 @@
 //! Counting a function that has a slot, at a site that is known when the program is loaded.
 
+use aya_ebpf::helpers::bpf_probe_read_user;
 use aya_ebpf::programs::ProbeContext;
 use pytop_common::code::Proof;
-use pytop_common::count::{FrameKey, RESUME};
+use pytop_common::count::{CODE_OBJECT, FrameKey, RESUME};
 use pytop_common::quick::QuickSite;
 
 use crate::argument::Registers;
@@ -64,6 +65,25 @@ pub fn count_resume(context: &ProbeContext, pid: u32) -> bool {
     count(&FrameKey {
         first: instruction.wrapping_add(i64::from(site!(plus)) as u64),
         second: RESUME,
+        pid,
+        line: 0,
+    })
+}
+
+/// Counts a hit of the frame evaluation function. `false` when it is left to others.
+#[inline(always)]
+pub fn count_evaluation(context: &ProbeContext, pid: u32) -> bool {
+    let Some(frame) = Registers::of(context).get(site!(first)) else {
+        return false;
+    };
+    let pointer = frame.wrapping_add(i64::from(site!(plus)) as u64);
+    // SAFETY: the helper checks the address and reports a fault as an error.
+    let Ok(code) = (unsafe { bpf_probe_read_user(pointer as *const u64) }) else {
+        return false;
+    };
+    count(&FrameKey {
+        first: code,
+        second: CODE_OBJECT,
         pid,
         line: 0,
     })

@@ -78,11 +78,8 @@ fn rows(tick: u32, scenario: &str) -> Vec<Row> {
             ] {
                 rows.push(row(812, filename, 7, function, 1009));
             }
-            rows.push(Row {
-                filename: b"/tmp/\xff\xfe.py".as_slice().into(),
-                function: b"\xc3(".as_slice().into(),
-                ..row(812, "", 9, "", 503)
-            });
+            let (filename, name) = (b"/tmp/\xff\xfe.py".as_slice(), b"\xc3(".as_slice());
+            rows.push(Row::new(812, filename, Some(9), name, 503));
             rows.push(row(812, &"/long".repeat(2000), 9, &"x".repeat(10_000), 211));
         }
         "many" => {
@@ -121,13 +118,7 @@ fn rows(tick: u32, scenario: &str) -> Vec<Row> {
 }
 
 fn row(pid: u32, filename: &str, line: u32, function: &str, calls: u64) -> Row {
-    Row {
-        pid,
-        filename: filename.into(),
-        line: Some(line),
-        function: function.into(),
-        calls,
-    }
+    Row::new(pid, filename, Some(line), function, calls)
 }
 
 fn processes(rows: &[Row], scenario: &str) -> Vec<ProcessStatus> {
@@ -142,7 +133,7 @@ fn processes(rows: &[Row], scenario: &str) -> Vec<ProcessStatus> {
         coverage,
         calls: rows
             .iter()
-            .filter(|row| row.pid == pid)
+            .filter(|row| row.function.pid == pid)
             .map(|row| row.calls)
             .sum(),
         probe_cost: None,
@@ -209,6 +200,7 @@ async fn main() -> anyhow::Result<()> {
                 interval,
                 processes: processes(&rows, &feed),
                 rows,
+                drain: Duration::from_millis(20),
                 uncounted: Uncounted {
                     table_full: if feed == "full" { 17 } else { 0 },
                     unreadable_name: u64::from(feed == "full" && tick.is_multiple_of(5)),

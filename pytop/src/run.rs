@@ -1,5 +1,8 @@
 //! From the options to the exit status: starts a session and shows what it tells.
 
+mod answer;
+mod trace;
+
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Seek as _, Write as _};
 use std::os::fd::AsFd;
@@ -11,13 +14,14 @@ use anyhow::{Context as _, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::cli::{Cli, Format, MaxOverhead};
+use crate::cli::{Cli, Format, MaxOverhead, Task, Top};
 use crate::model::text::visible;
 use crate::model::{Totals, View};
 use crate::os_error::without_numbers;
+use crate::probe::Capacity;
 use crate::probe::launch::{LaunchError, Output, exit_code};
 use crate::report::{Layout, Report, ReportError};
-use crate::session::{Ending, Options, Session, TABLE_SIZE, Target};
+use crate::session::{Ending, Options, Session, Target};
 use crate::tui::{self, Settings};
 use crate::updates::{Command, Scope, Update};
 
@@ -87,6 +91,16 @@ pub fn tell_panics_in_one_line() {
 
 /// Does what the command line says.
 pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
+    match &cli.task {
+        None => top(&cli.top),
+        Some(Task::Probes(options)) => Ok(answer::probes(options)?),
+        Some(Task::Doctor(options)) => Ok(answer::doctor(options)?),
+        Some(Task::Trace(options)) => trace::run(options),
+    }
+}
+
+/// Counts, and shows what is counted.
+fn top(cli: &Top) -> Result<ExitCode, Failure> {
     let interactive = cli.is_interactive(io::stdout().is_terminal());
     let (output, captured) = output(cli, interactive)?;
     let scope = scope(cli);
@@ -109,7 +123,8 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         interval: cli.interval,
         snapshots: cli.snapshots(),
         method: cli.method,
-        table_size: cli.table_size.unwrap_or(TABLE_SIZE),
+        capacity: cli.table_size.map_or(Capacity::AsNeeded, Capacity::Fixed),
+        trace: None,
         max_overhead: cli.max_overhead.map(MaxOverhead::share),
         count_nothing: cli.count_nothing,
     };
@@ -149,7 +164,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
 }
 
 /// Where a command's output goes, and where to find it afterwards.
-fn output(cli: &Cli, interactive: bool) -> Result<(Output, Option<File>)> {
+fn output(cli: &Top, interactive: bool) -> Result<(Output, Option<File>)> {
     if cli.command.is_empty() {
         Ok((Output::Inherit, None))
     } else if interactive {
@@ -169,7 +184,7 @@ fn output(cli: &Cli, interactive: bool) -> Result<(Output, Option<File>)> {
     }
 }
 
-fn scope(cli: &Cli) -> Scope {
+fn scope(cli: &Top) -> Scope {
     if !cli.command.is_empty() {
         let words: Vec<_> = cli
             .command
@@ -188,7 +203,7 @@ fn scope(cli: &Cli) -> Scope {
 }
 
 fn screen(
-    cli: &Cli,
+    cli: &Top,
     scope: Scope,
     mut updates: Receiver<Update>,
     commands: Sender<Command>,
@@ -225,7 +240,7 @@ fn screen(
 
 /// Prints what `updates` brings, in a thread that may wait for a reader for ever.
 fn printer(
-    cli: &Cli,
+    cli: &Top,
     updates: Receiver<Update>,
     commands: Sender<Command>,
 ) -> Result<JoinHandle<Result<()>>> {
@@ -242,14 +257,7 @@ fn print(
     mut updates: Receiver<Update>,
     commands: Sender<Command>,
 ) -> Result<()> {
-    // Asked of the kernel alone: some libraries would run tput(1) where there is no terminal, and
-    // what a root's search path has under that name is anybody's guess.
-    let width = rustix::termios::tcgetwinsize(io::stdout())
-        .ok()
-        .map(|size| size.ws_col);
-    let columns = std::env::var("COLUMNS").ok();
-    let layout = Layout::detect(columns.as_deref(), width);
-    let mut report = Report::new(format, view, layout, io::stdout().lock());
+    let mut report = Report::new(format, view, layout(), io::stdout().lock());
     let mut totals = Totals::default();
     while let Some(update) = updates.blocking_recv() {
         match update {
@@ -270,12 +278,23 @@ fn print(
                     result => result?,
                 }
             }
-            Update::Ended(_) => {}
+            Update::Traced(_) | Update::Ended(_) => {}
         }
     }
     // The session ends when nobody can ask anything of it any more.
     drop(commands);
     Ok(())
+}
+
+/// How wide a table may be on standard output.
+fn layout() -> Layout {
+    // Asked of the kernel alone: some libraries would run tput(1) where there is no terminal, and
+    // what a root's search path has under that name is anybody's guess.
+    let width = rustix::termios::tcgetwinsize(io::stdout())
+        .ok()
+        .map(|size| size.ws_col);
+    let columns = std::env::var("COLUMNS").ok();
+    Layout::detect(columns.as_deref(), width)
 }
 
 fn join<T>(thread: JoinHandle<T>) -> Result<T> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::Snapshot;
+use crate::trace::Batch;
 
 /// From the session to the screen.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub enum Update {
     },
     /// An interval has ended.
     Snapshot(Arc<Snapshot>),
+    /// Something has happened in traced threads.
+    Traced(Arc<Batch>),
     /// Something that the user should know, in one line.
     Notice(String),
     /// Counting has ended, and why; nothing follows. The screen stays until the user leaves.

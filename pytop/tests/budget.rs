@@ -65,7 +65,10 @@ fn is_estimated(counted: &Counted, pid: u32) -> bool {
 fn told(counted: &Counted, python: &Python, pid: u32, function: &str) -> u64 {
     let functions = counted.functions(pid, python.filename());
     let line = python.line(&format!("def {function}():"));
-    functions.get(&(function.to_owned(), Some(line))).copied().unwrap_or(0)
+    functions
+        .get(&(function.to_owned(), Some(line)))
+        .copied()
+        .unwrap_or(0)
 }
 
 #[test]
@@ -86,21 +89,28 @@ fn a_hot_process_keeps_its_speed_and_its_calls_are_estimated() {
             let speed = f64::midpoint(before.nanoseconds_each(), after.nanoseconds_each());
             let slowdown = counted_time.nanoseconds_each() / speed - 1.0;
             let what = format!("Python {name}, {:?} a call", before.each());
-            let ratios = ["first", "second", "third"].map(|function| {
-                told(&counted, &python, pid, function) as f64
-            });
+            let ratios = ["first", "second", "third"]
+                .map(|function| told(&counted, &python, pid, function) as f64);
             let ratios: Vec<f64> = ratios
                 .iter()
                 .zip(counted_time.calls)
                 .map(|(told, called)| told / called as f64)
                 .collect();
-            println!("{what}: slower by {:.1} %, told {ratios:.3?} of the calls", slowdown * 100.0);
+            println!(
+                "{what}: slower by {:.1} %, told {ratios:.3?} of the calls",
+                slowdown * 100.0
+            );
             assert!(slowdown <= 0.07, "{what}: slower by {slowdown}");
             assert!(is_estimated(&counted, pid), "{what}");
             for ratio in ratios {
-                assert!((1.0 / (1.0 + off)..=1.0 + off).contains(&ratio), "{what}: {ratio}");
+                assert!(
+                    (1.0 / (1.0 + off)..=1.0 + off).contains(&ratio),
+                    "{what}: {ratio}"
+                );
             }
-            let rows = counted.rows().filter(|row| row.pid == pid && row.estimated == Some(true));
+            let rows = counted
+                .rows()
+                .filter(|row| row.pid == pid && row.estimated == Some(true));
             for row in rows {
                 let share = row.counted_share.expect("an estimate says what it is from");
                 assert!((0.0..1.0).contains(&share), "{what}: {share}");
@@ -135,8 +145,13 @@ fn a_quiet_process_beside_a_hot_one_is_exact() {
 /// Whether a process was counted from its first call. If not, its reason says so.
 fn is_complete(counted: &Counted, pid: u32) -> bool {
     let listed = counted.process(pid);
-    assert!(!listed.is_empty(), "process {pid} is passed over in silence");
-    let reasons = listed.iter().filter_map(|process| process.reason.as_deref());
+    assert!(
+        !listed.is_empty(),
+        "process {pid} is passed over in silence"
+    );
+    let reasons = listed
+        .iter()
+        .filter_map(|process| process.reason.as_deref());
     let mut incomplete = false;
     for reason in reasons {
         assert!(
@@ -178,7 +193,12 @@ fn processes_that_start_meanwhile_are_exact_or_say_what_is_missing() {
             let called = calls.iter().find(|((function, _), _)| function == "called");
             let called = called.map_or(0, |(_, calls)| *calls);
             if is_complete(&counted, *pid) {
-                assert_eq!(called, CALLS + number, "Python {name}: {:?}", counted.process(*pid));
+                assert_eq!(
+                    called,
+                    CALLS + number,
+                    "Python {name}: {:?}",
+                    counted.process(*pid)
+                );
                 complete[0] += 1;
             } else {
                 assert!(called <= CALLS + number);
@@ -186,10 +206,17 @@ fn processes_that_start_meanwhile_are_exact_or_say_what_is_missing() {
         }
         for (number, pid) in &forked {
             let calls = counted.functions(*pid, forks.filename());
-            let called = calls.iter().find(|((function, _), _)| function == "in_child");
+            let called = calls
+                .iter()
+                .find(|((function, _), _)| function == "in_child");
             let called = called.map_or(0, |(_, calls)| *calls);
             if is_complete(&counted, *pid) {
-                assert_eq!(called, CALLS + number, "Python {name}: {:?}", counted.process(*pid));
+                assert_eq!(
+                    called,
+                    CALLS + number,
+                    "Python {name}: {:?}",
+                    counted.process(*pid)
+                );
                 complete[1] += 1;
             } else {
                 assert!(called <= CALLS + number);
@@ -197,7 +224,10 @@ fn processes_that_start_meanwhile_are_exact_or_say_what_is_missing() {
         }
         println!(
             "Python {name}: {} of {} that were started and {} of {} that were forked are complete",
-            complete[0], started.len(), complete[1], forked.len()
+            complete[0],
+            started.len(),
+            complete[1],
+            forked.len()
         );
         for mut running in [hot, spawning, forking] {
             running.end_well();
@@ -248,7 +278,10 @@ fn a_command_is_counted_from_its_first_call() {
     let counted = pytop.finish();
     let called = counted.rows().filter(|row| row.function == "called");
     assert_eq!(called.map(|row| row.calls).sum::<u64>(), 2000);
-    let processes = counted.snapshots.iter().flat_map(|snapshot| &snapshot.processes);
+    let processes = counted
+        .snapshots
+        .iter()
+        .flat_map(|snapshot| &snapshot.processes);
     for process in processes {
         assert_eq!((process.reason.as_deref(), process.estimated), (None, None));
     }

@@ -5,6 +5,8 @@ mod support;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aya::programs::loaded_programs;
+
 use support::{Counted, Form, Interpreter, Marker, Python, Pytop, Running, interpreters};
 use support::{interpreter, processor_time};
 
@@ -104,4 +106,44 @@ fn the_cost_of_a_command_is_told_at_its_end() {
         seconds > 0.0 && (seconds - sum).abs() < 0.002,
         "{seconds} s, {sum} s"
     );
+}
+
+/// The instructions of each loaded program of this name, as the kernel runs them.
+fn instructions(name: &str) -> Vec<u32> {
+    let programs = loaded_programs().filter_map(Result::ok);
+    let named = programs.filter(|program| program.name_as_str() == Some(name));
+    // Eight bytes are one instruction (include/uapi/linux/bpf.h, `struct bpf_insn`).
+    named
+        .filter_map(|program| program.size_translated())
+        .map(|bytes| bytes / 8)
+        .collect()
+}
+
+/// What nearly all hits run. A few instructions more are no matter, and a search or a copy would be
+/// many more.
+#[test]
+fn quick_programs_stay_short() {
+    const MOST: u32 = 120;
+    let _alone = alone();
+    for (name, method, program) in [
+        ("3.9", "marker", "quick_function_"),
+        ("3.9", "eval", "quick_evaluatio"),
+        ("3.11", "resume", "quick_resume"),
+        ("3.13", "resume", "quick_resume"),
+        ("3.14", "resume", "quick_resume"),
+        ("3.15", "marker", "quick_function_"),
+        ("3.15", "resume", "quick_resume"),
+    ] {
+        let mut running = Python::new(interpreter(name), Form::Chroot, "loop.py")
+            .argument(&CALLS)
+            .start();
+        let pid = running.pid().to_string();
+        let pytop = Pytop::start(["-p", &pid, "--method", method]);
+        let sizes = instructions(program);
+        println!("Python {name} by {method}: {program} has {sizes:?} instructions");
+        assert!(!sizes.is_empty(), "Python {name} has no quick program");
+        assert!(sizes.iter().all(|size| *size <= MOST), "{sizes:?}");
+        pytop.interrupt();
+        running.end_well();
+    }
 }

@@ -2,14 +2,19 @@
 
 mod contestant;
 mod figures;
+mod plot;
 mod python;
 mod resources;
+mod scaling;
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use tempfile::TempDir;
 
 use crate::command::{build_pytop, find, run};
 use crate::interpreters::{Index, Interpreter};
@@ -28,6 +33,9 @@ pub(crate) struct Bench {
     /// How often each contestant has its turn.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
+    /// Write the plot of the cost by processes, functions and calls to this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Measure; set when this runs again as root.
     #[arg(long, hide = true, value_name = "PYTOP")]
     built: Option<PathBuf>,
@@ -35,6 +43,8 @@ pub(crate) struct Bench {
 
 /// Calls of one measurement: about a third of a second's worth when they are counted.
 const CALLS: usize = 300_000;
+/// Rounds at most of what has many contestants.
+const SCALING_ROUNDS: usize = 2;
 /// Measurements of one turn. The first is thrown away: it warms the caches.
 const MEASUREMENTS: usize = 3;
 
@@ -67,6 +77,12 @@ impl Bench {
         self.calls(pytop, interpreter("3.13")?, &["resume"])?;
         self.calls(pytop, interpreter("3.14")?, &["resume"])?;
         self.calls(pytop, interpreter("3.15")?, &["marker", "resume"])?;
+        let series = scaling::measure(pytop, interpreter("3.9")?, self.rounds.min(SCALING_ROUNDS))?;
+        if let Some(path) = &self.plot {
+            let title = "Processor time that a counted call adds, in ns, by the number of";
+            fs::write(path, plot::svg(title, &series))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
         self.start(pytop, pythons)?;
         resources::measure(pytop, interpreter("3.9")?)
     }
@@ -149,10 +165,35 @@ impl Bench {
             .interpreters
             .iter()
             .filter(|python| ["3.9", "3.15"].contains(&python.name.as_str()));
-        let _running = live
+        let running = live
             .map(|python| Script::start(python, include_str!("bench/many.py")))
             .collect::<Result<Vec<_>>>()?;
+        self.time_start("2 processes of 2 interpreters", pytop)?;
+        drop(running);
+        let copies = pythons
+            .interpreters
+            .iter()
+            .filter(|python| ["3.9", "3.11", "3.13", "3.15"].contains(&python.name.as_str()))
+            .map(Copies::make)
+            .collect::<Result<Vec<_>>>()?;
+        let commands = copies.iter().flat_map(|copies| &copies.executables);
+        let crowds = commands
+            .map(|(root, executable)| {
+                let mut command = Command::new("chroot");
+                // A copy elsewhere would not find its library.
+                command.arg(root).arg(executable).env("PYTHONHOME", "/usr");
+                resources::crowd(command, PROCESSES_OF_COPY, FUNCTIONS_OF_COPY)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let processes = crowds.len() * PROCESSES_OF_COPY;
+        let name = format!("{processes} processes of {} interpreters", crowds.len());
+        self.time_start(&name, pytop)
+    }
+
+    fn time_start(&self, running: &str, pytop: &Path) -> Result<()> {
         let contestant = Contestant::pytop(pytop);
+        // The first one looks at interpreters that it has never seen, and the caches are cold.
+        contestant.attach()?.detach()?;
         let mut readings = Vec::new();
         for _ in 0..self.rounds {
             let attached = contestant.attach()?;
@@ -161,10 +202,44 @@ impl Bench {
         }
         let each = Figures::of(readings);
         println!(
-            "\nFrom pytop's start to all probes in place: {:.0} ms ({})",
+            "\nFrom pytop's start to all probes in place, with {running}: {:.0} ms ({})",
             each.median,
             each.spread()
         );
         Ok(())
+    }
+}
+
+/// Copies of each of four interpreters, processes of each copy, and functions of each process.
+const COPIES: usize = 5;
+const PROCESSES_OF_COPY: usize = 25;
+const FUNCTIONS_OF_COPY: usize = 20;
+
+/// Copies of an interpreter, each a file of its own. They are removed when this goes.
+struct Copies {
+    _folder: TempDir,
+    /// The root, and the path in it.
+    executables: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Copies {
+    fn make(python: &Interpreter) -> Result<Self> {
+        let root = &python.root;
+        let folder = tempfile::Builder::new()
+            .prefix("pytop-bench-")
+            .tempdir_in(root.join("tmp"))
+            .context("cannot make a temporary folder")?;
+        let mut executables = Vec::new();
+        for copy in 0..COPIES {
+            let path = folder.path().join(format!("python{}-{copy}", python.name));
+            fs::copy(&python.executable, &path)
+                .with_context(|| format!("cannot make {}", path.display()))?;
+            let inside = path.strip_prefix(root).context("a path in its root")?;
+            executables.push((root.clone(), Path::new("/").join(inside)));
+        }
+        Ok(Self {
+            _folder: folder,
+            executables,
+        })
     }
 }

@@ -4,7 +4,9 @@ mod bench;
 mod build_ebpf;
 mod command;
 mod demo;
+mod documents;
 mod fuzz;
+mod install;
 mod interpreters;
 mod privilege;
 mod pythons;
@@ -28,9 +30,11 @@ use clap::Parser;
 )]
 enum Task {
     Demo(demo::Demo),
+    Install(install::Install),
     Test(test::Test),
     Pythons(pythons::Pythons),
     BuildEbpf(build_ebpf::BuildEbpf),
+    Documents(documents::Documents),
     Bench(bench::Bench),
     Screenshot(screenshot::Screenshot),
     Fuzz(fuzz::Fuzz),
@@ -42,9 +46,11 @@ fn main() -> ExitCode {
     }
     let outcome = match Task::parse() {
         Task::Demo(task) => task.run(),
+        Task::Install(task) => task.run(),
         Task::Test(task) => task.run(),
         Task::Pythons(task) => task.run(),
         Task::BuildEbpf(task) => task.run(),
+        Task::Documents(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Screenshot(task) => task.run(),
         Task::Fuzz(task) => task.run(),

@@ -15,7 +15,7 @@ use super::code::{EvalSite, Failure};
 use super::elf::Elf;
 use super::jumps::{self, code_at};
 use super::site::{self, MAX_BLOCK};
-use super::symbols::{Dynamic, MAX_TABLE, in_full_table};
+use super::symbols::{Dynamic, MAX_TABLE, Symbol, in_full_table};
 use super::{NotCountable, Version, layout};
 use crate::cpython::block::Block;
 
@@ -24,6 +24,35 @@ const EVALUATOR: &str = "_PyEval_EvalFrameDefault";
 const RDI: u8 = 7;
 const RSI: u8 = 6;
 
+fn bad(why: &'static str) -> Failure {
+    NotCountable::BadEvaluator(why).into()
+}
+
+/// The function that evaluates a frame.
+pub(super) fn evaluator(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Symbol, Failure> {
+    function(elf, dynamic, EVALUATOR)?.ok_or_else(|| bad("is not among its symbols"))
+}
+
+/// A function of the interpreter; `None` when the file does not tell of it.
+pub(super) fn function(
+    elf: &Elf<'_>,
+    dynamic: &Dynamic,
+    name: &str,
+) -> Result<Option<Symbol>, Failure> {
+    let symbol = match dynamic.find(elf, name)? {
+        Some(symbol) => symbol,
+        None => match in_full_table(elf, &[name], MAX_TABLE)?.as_slice() {
+            [(_, symbol)] => *symbol,
+            [] => return Ok(None),
+            _ => return Err(bad("is there several times")),
+        },
+    };
+    if !symbol.is_function {
+        return Err(bad("is no function"));
+    }
+    Ok(Some(symbol))
+}
+
 /// The site in an interpreter of 3.6 to 3.10.
 pub(super) fn site(
     elf: &Elf<'_>,
@@ -31,18 +60,7 @@ pub(super) fn site(
     version: Version,
 ) -> Result<EvalSite, Failure> {
     let layout = layout::read(elf, dynamic, version)?;
-    let bad = |why| Failure::from(NotCountable::BadEvaluator(why));
-    let symbol = match dynamic.find(elf, EVALUATOR)? {
-        Some(symbol) => symbol,
-        None => match in_full_table(elf, &[EVALUATOR], MAX_TABLE)?.as_slice() {
-            [(_, symbol)] => *symbol,
-            [] => return Err(bad("is not among its symbols")),
-            _ => return Err(bad("is there several times")),
-        },
-    };
-    if !symbol.is_function {
-        return Err(bad("is no function"));
-    }
+    let symbol = evaluator(elf, dynamic)?;
     let code = code_at(elf, symbol.address, MAX_BLOCK)?;
     let Some(block) = Block::follow(&code, symbol.address) else {
         return Err(bad("does not begin with instructions that pytop knows"));

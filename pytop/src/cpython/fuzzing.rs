@@ -6,7 +6,8 @@ use pytop_common::marker::Argument;
 
 use super::arguments::{self, Surroundings};
 use super::block::{Block, stepping};
-use super::{Architecture, Version, jumps, marker, notes};
+use super::exits::{self, Entries};
+use super::{Architecture, Interpreter, Listing, Version, jumps, marker, notes};
 
 /// Follows instructions at an address, and looks for branches among them.
 pub fn instructions(code: &[u8], address: u64) {
@@ -21,6 +22,28 @@ pub fn instructions(code: &[u8], address: u64) {
     jumps::fuzz(code, address);
 }
 
+/// Lists the markers of a file, and looks up where it could be loaded.
+#[must_use]
+pub fn listing(image: &[u8]) -> Option<Listing> {
+    let listing = super::listing::list(&image, image.len() as u64).ok()??;
+    for offset in [0, 1, 0x1000, u64::MAX] {
+        let _ = listing.load_bias(0x7f00_0000_0000, offset);
+    }
+    Some(listing)
+}
+
+/// Finds where frames are left in bytes that are a file. Returns where in it the probes would go.
+#[must_use]
+pub fn exits(image: &[u8], interpreter: &Interpreter) -> Vec<u64> {
+    let mut offsets = Vec::new();
+    for entries in [Entries::Marker, Entries::Code] {
+        let probes = exits::probes(&image, image.len() as u64, interpreter, entries);
+        let probes = probes.unwrap_or_default();
+        offsets.extend(probes.iter().map(|probe| probe.file_offset));
+    }
+    offsets
+}
+
 /// Reads a section of notes.
 pub fn notes(bytes: &[u8], is_64: bool, little: bool, alignment: u64) {
     let endian = if little {
@@ -28,8 +51,8 @@ pub fn notes(bytes: &[u8], is_64: bool, little: bool, alignment: u64) {
     } else {
         Endianness::Big
     };
-    let names = (marker::PROVIDER, marker::ENTRY);
-    notes::fuzz(bytes, is_64, endian, alignment, names);
+    notes::fuzz(bytes, is_64, endian, alignment, |_, _| true);
+    notes::fuzz(bytes, is_64, endian, alignment, marker::is_entry);
 }
 
 /// Reads the arguments of a marker for every architecture. Returns those that can be served.

@@ -14,9 +14,9 @@ use super::{Architecture, NotCountable, Site};
 use crate::model::Text;
 
 /// Name of the provider of CPython's markers (Include/pydtrace.d).
-pub(super) const PROVIDER: &str = "python";
+const PROVIDER: &[u8] = b"python";
 /// Name of the marker at the entry of a frame.
-pub(super) const ENTRY: &str = "function__entry";
+const ENTRY: &[u8] = b"function__entry";
 /// More copies of one marker than this has no interpreter.
 const MAX_SITES: usize = 256;
 /// Longest text of arguments that is read, in bytes.
@@ -24,6 +24,16 @@ const MAX_ARGUMENTS: usize = 512;
 /// Largest file offset of a semaphore that the kernel takes: 32 bits of a perf event's `config`
 /// (kernel/events/core.c, `PERF_UPROBE_REF_CTR_OFFSET_BITS`).
 const MAX_SEMAPHORE_OFFSET: u64 = u32::MAX as u64;
+
+/// Whether these are the provider and the name of the marker at the entry of a frame.
+pub(super) fn is_entry(provider: &[u8], name: &[u8]) -> bool {
+    provider == PROVIDER && name == ENTRY
+}
+
+/// Whether these are the provider and the name of the marker where a frame is left.
+pub(super) fn is_return(provider: &[u8], name: &[u8]) -> bool {
+    provider == PROVIDER && name == b"function__return"
+}
 
 /// The places of the marker that `notes` describe.
 pub(super) fn sites(
@@ -61,9 +71,7 @@ fn site(
     note: &Note,
 ) -> Result<Site, NotCountable> {
     // Semaphores move with the rest of a prelinked file; 0 says that there is none and stays 0.
-    let moved = elf
-        .section(".stapsdt.base")
-        .map_or(0, |base| base.address.wrapping_sub(note.base));
+    let moved = note.moved(elf);
     let address = note.location.wrapping_add(moved);
     let file_offset = instruction_offset(elf, architecture, address)?;
     let semaphore_file_offset = match note.semaphore {

@@ -26,6 +26,9 @@
 //! eval        the method `eval` of 3.6 to 3.10: the frame evaluation function
 //! resume      the method `resume` of 3.11 and later: the handlers of the RESUME bytecodes
 //! code        what the last two have in common
+//! listing     every marker of a file, whoever provides it
+//! exits       where frames are left, for a trace
+//! returns     where a function returns
 //! ```
 //!
 //! The marker is found with every examination ([`examine`]). The other two read the whole text of
@@ -38,15 +41,18 @@ mod code;
 
 mod elf;
 mod eval;
+mod exits;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod jumps;
 mod layout;
+mod listing;
 mod marker;
 mod notes;
 mod reason;
 mod resume;
+mod returns;
 mod site;
 mod source;
 mod specification;
@@ -64,9 +70,11 @@ use pytop_common::marker::MarkerSpec;
 pub use code::{
     ANALYSIS, CodeMethod, EvalSite, Examined, Stepping, Value, examine_code, examine_image,
 };
+pub use exits::{Entries, Says, TraceProbe, examine_exits};
 pub use layout::{
     BytecodeLayout, CodeLayout, CurrentFrame, Layout, Repeats, TextLayout, ThreadLayout,
 };
+pub use listing::{ListedMarker, Listing, list_markers};
 pub use reason::{ExamineError, NotCountable};
 pub use resume::{Family, Handler, Operand, Resume};
 pub use specification::CodeProbe;
@@ -91,6 +99,32 @@ pub struct Interpreter {
     pub doors: Vec<u64>,
     /// Every site of the `function__entry` marker, at least one, or why they cannot be counted.
     pub entry: Result<Vec<Site>, NotCountable>,
+}
+
+impl Interpreter {
+    /// What its `function__entry` marker does.
+    #[must_use]
+    pub fn entry_marker(&self) -> EntryMarker {
+        match &self.entry {
+            Ok(_) => EntryMarker::Live,
+            Err(NotCountable::DeadMarker { .. }) => EntryMarker::Dead,
+            Err(NotCountable::NoMarker { .. }) => EntryMarker::None,
+            Err(_) => EntryMarker::Unusable,
+        }
+    }
+}
+
+/// What the `function__entry` marker of an interpreter does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryMarker {
+    /// It fires at every entry of a frame.
+    Live,
+    /// It is in the file, but fires under a tracing function only.
+    Dead,
+    /// It is not in the file.
+    None,
+    /// Whether it fires is not known, or it cannot be probed.
+    Unusable,
 }
 
 /// A copy of the `function__entry` marker, and all that the kernel has to know to count it.
@@ -169,7 +203,7 @@ fn examine_for(
     };
     let dynamic = Dynamic::read(&elf)?;
     let exported = exported_landmarks(&elf, &dynamic)?;
-    let notes = notes::read(&elf, marker::PROVIDER, marker::ENTRY);
+    let notes = notes::read(&elf, marker::is_entry);
     let landmarks = if let Some(landmarks) = exported {
         landmarks
     } else if !notes.found.is_empty() || has_runtime_section(&elf) {

@@ -37,13 +37,23 @@ const TABLE: &str = "its table of markers (.note.stapsdt)";
 /// One marker, with addresses as they were when the file was linked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Note {
+    pub(super) provider: Vec<u8>,
+    pub(super) name: Vec<u8>,
     pub(super) location: u64,
     pub(super) base: u64,
     pub(super) semaphore: u64,
     pub(super) arguments: Vec<u8>,
 }
 
-/// What a file tells of the markers of one name.
+impl Note {
+    /// By how much the file was moved to other addresses since it was linked.
+    pub(super) fn moved(&self, elf: &Elf<'_>) -> u64 {
+        elf.section(".stapsdt.base")
+            .map_or(0, |base| base.address.wrapping_sub(self.base))
+    }
+}
+
+/// What a file tells of its markers, or of some of them.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) found: Vec<Note>,
@@ -51,15 +61,17 @@ pub(super) struct Notes {
     pub(super) damaged: bool,
 }
 
-/// The markers `name` of `provider`. A file without section headers may still have its notes in a
-/// segment of notes, where some linker scripts put them.
-pub(super) fn read(elf: &Elf<'_>, provider: &str, name: &str) -> Notes {
+/// The markers whose provider and name are wanted. A file without section headers may still have
+/// its notes in a segment of notes, where some linker scripts put them.
+pub(super) fn read(elf: &Elf<'_>, is_wanted: impl Fn(&[u8], &[u8]) -> bool) -> Notes {
     let mut notes = Notes::default();
+    // Of all tables together: a file can have thousands of headers for one table.
+    let mut left = MAX_TABLE;
     let mut add = |bytes: Result<_, Fault>, alignment: u64| match bytes {
         Ok(bytes) => {
             let bytes: std::borrow::Cow<'_, [u8]> = bytes;
             let endian = elf.endian;
-            let parsed = by_class!(elf.is_64, parse(&bytes, endian, alignment, provider, name));
+            let parsed = by_class!(elf.is_64, parse(&bytes, endian, alignment, &is_wanted));
             notes.found.extend(parsed.found);
             notes.damaged |= parsed.damaged;
         }
@@ -69,13 +81,15 @@ pub(super) fn read(elf: &Elf<'_>, provider: &str, name: &str) -> Notes {
         for segment in &elf.segments {
             if segment.kind == object::elf::PT_NOTE {
                 let (offset, size) = (segment.offset, segment.file_size);
-                let bytes = elf.source.read(offset, size, MAX_TABLE, TABLE);
+                let bytes = elf.source.read(offset, size, left, TABLE);
+                left = left.saturating_sub(size);
                 add(bytes, segment.alignment);
             }
         }
     } else {
         for section in elf.sections_named(".note.stapsdt") {
-            let bytes = elf.section_bytes(section, MAX_TABLE, TABLE);
+            let bytes = elf.section_bytes(section, left, TABLE);
+            left = left.saturating_sub(section.size);
             add(bytes, section.alignment);
         }
     }
@@ -118,9 +132,9 @@ pub(super) fn fuzz(
     is_64: bool,
     endian: Endianness,
     alignment: u64,
-    (provider, name): (&str, &str),
+    is_wanted: impl Fn(&[u8], &[u8]) -> bool,
 ) {
-    let _ = by_class!(is_64, parse(bytes, endian, alignment, provider, name));
+    let _ = by_class!(is_64, parse(bytes, endian, alignment, &is_wanted));
     let _ = by_class!(is_64, gnu_build_id(bytes, endian, alignment));
 }
 
@@ -138,13 +152,12 @@ fn gnu_build_id<H: FileHeader<Endian = Endianness, Word: TryFrom<u64>>>(
     None
 }
 
-/// Reads the notes for one marker out of a table of notes.
+/// Reads the notes for the markers that are wanted out of a table of notes.
 fn parse<H: FileHeader<Endian = Endianness, Word: TryFrom<u64>>>(
     bytes: &[u8],
     endian: Endianness,
     alignment: u64,
-    provider: &str,
-    name: &str,
+    is_wanted: &impl Fn(&[u8], &[u8]) -> bool,
 ) -> Notes {
     let mut notes = Notes::default();
     let word_size = if size_of::<H::Word>() == 8 { 8 } else { 4 };
@@ -163,43 +176,64 @@ fn parse<H: FileHeader<Endian = Endianness, Word: TryFrom<u64>>>(
         if note.name() != OWNER || note.n_type(endian).0 != MARKER {
             continue;
         }
-        match marker(note.desc(), endian, word_size) {
-            Some(((found_provider, found_name), note)) => {
-                if found_provider == provider.as_bytes() && found_name == name.as_bytes() {
-                    notes.found.push(note);
-                }
+        match Marker::read(note.desc(), endian, word_size) {
+            Some(marker) if is_wanted(marker.provider, marker.name) => {
+                notes.found.push(marker.into());
             }
+            Some(_) => {}
             None => notes.damaged = true,
         }
     }
     notes
 }
 
-/// Provider and name of a marker.
-type Name<'b> = (&'b [u8], &'b [u8]);
+/// One marker's description, as it is in the file.
+struct Marker<'b> {
+    provider: &'b [u8],
+    name: &'b [u8],
+    arguments: &'b [u8],
+    location: u64,
+    base: u64,
+    semaphore: u64,
+}
 
-/// The name and the rest of one marker's description.
-fn marker(bytes: &[u8], endian: Endianness, word_size: usize) -> Option<(Name<'_>, Note)> {
-    let (words, strings) = bytes.split_at_checked(word_size * 3)?;
-    let mut words = words.chunks_exact(word_size).map(|word| {
-        if word_size == 8 {
-            u64_of(endian, word)
-        } else {
-            u32_of(endian, word).into()
+impl<'b> Marker<'b> {
+    fn read(bytes: &'b [u8], endian: Endianness, word_size: usize) -> Option<Self> {
+        let (words, strings) = bytes.split_at_checked(word_size * 3)?;
+        let mut words = words.chunks_exact(word_size).map(|word| {
+            if word_size == 8 {
+                u64_of(endian, word)
+            } else {
+                u32_of(endian, word).into()
+            }
+        });
+        let (location, base, semaphore) = (words.next()?, words.next()?, words.next()?);
+        let mut strings = strings.split(|byte| *byte == 0);
+        let (provider, name, arguments) = (strings.next()?, strings.next()?, strings.next()?);
+        // The last of them ends with a NUL too, or the description was cut.
+        strings.next()?;
+        Some(Self {
+            provider,
+            name,
+            arguments,
+            location,
+            base,
+            semaphore,
+        })
+    }
+}
+
+impl From<Marker<'_>> for Note {
+    fn from(marker: Marker<'_>) -> Self {
+        Self {
+            provider: marker.provider.to_vec(),
+            name: marker.name.to_vec(),
+            arguments: marker.arguments.to_vec(),
+            location: marker.location,
+            base: marker.base,
+            semaphore: marker.semaphore,
         }
-    });
-    let (location, base, semaphore) = (words.next()?, words.next()?, words.next()?);
-    let mut strings = strings.split(|byte| *byte == 0);
-    let (provider, name, arguments) = (strings.next()?, strings.next()?, strings.next()?);
-    // The last of them ends with a NUL too, or the description was cut.
-    strings.next()?;
-    let note = Note {
-        location,
-        base,
-        semaphore,
-        arguments: arguments.to_vec(),
-    };
-    Some(((provider, name), note))
+    }
 }
 
 #[cfg(test)]
@@ -225,12 +259,16 @@ mod tests {
     }
 
     fn parse_64(bytes: &[u8], name: &str) -> Notes {
-        parse::<FileHeader64<Endianness>>(bytes, Endianness::Little, 4, "python", name)
+        let is_wanted =
+            |provider: &[u8], other: &[u8]| provider == b"python" && other == name.as_bytes();
+        parse::<FileHeader64<Endianness>>(bytes, Endianness::Little, 4, &is_wanted)
     }
 
     #[test]
     fn the_howtos_notes_are_read() {
         let entry = Note {
+            provider: b"python".to_vec(),
+            name: b"function__entry".to_vec(),
             location: 0x004b_66d4,
             base: 0x0066_c34f,
             semaphore: 0x0090_8d48,
@@ -241,6 +279,7 @@ mod tests {
         assert_eq!(notes.found, std::slice::from_ref(&entry));
         let notes = parse_64(&howto(), "function__return");
         let returned = Note {
+            name: b"function__return".to_vec(),
             location: 0x004b_670d,
             semaphore: 0x0090_8d4a,
             ..entry

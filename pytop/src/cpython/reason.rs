@@ -75,6 +75,9 @@ pub enum NotCountable {
         "the file does not tell its CPython version, so its marker may be one that never fires"
     )]
     UnknownVersion,
+    /// Where frames are left is not known, so that it can be counted, but not traced.
+    #[error("it cannot be traced: it {0}")]
+    NoExits(&'static str),
     /// A CPython before 3.6, 2.7 among them.
     #[error("CPython {version} is too old: pytop counts 3.6 and later")]
     TooOld {

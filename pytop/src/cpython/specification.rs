@@ -130,7 +130,7 @@ fn repeat(layout: &Layout) -> Option<RepeatRule> {
     })
 }
 
-fn offsets(layout: &Layout) -> Option<Offsets> {
+pub(super) fn offsets(layout: &Layout) -> Option<Offsets> {
     let (code, text) = (&layout.code, &layout.text);
     // One read gets both.
     if code.filename.checked_add(size_of::<u64>() as u64) != Some(code.name) {
@@ -150,11 +150,12 @@ fn offsets(layout: &Layout) -> Option<Offsets> {
         text_state: small(text.state)?,
         ascii_data: small(text.ascii_data)?,
         other_data: small(text.other_data)?,
-        reserved: [0; 2],
+        previous: small(layout.frame_to_previous)?,
+        owner: small(layout.frame_to_owner.unwrap_or(0))?,
     })
 }
 
-fn location(value: Value) -> Option<Location> {
+pub(super) fn location(value: Value) -> Option<Location> {
     Some(match value {
         Value::Register { word, plus } => Location {
             displacement: 0,
@@ -175,6 +176,6 @@ fn location(value: Value) -> Option<Location> {
     })
 }
 
-fn small(offset: u64) -> Option<u16> {
+pub(super) fn small(offset: u64) -> Option<u16> {
     offset.try_into().ok()
 }

@@ -233,13 +233,19 @@ impl<I: PartialEq> Files<I> {
         verdict
     }
 
-    /// The interpreter in a file that no process may have mapped yet.
+    /// The interpreter in a file that no process may have mapped yet; `None` if it holds none.
     pub(super) fn interpreter_at(
         &mut self,
         root: &ProcRoot,
         path: &Path,
-    ) -> Option<Arc<InterpreterFile<I>>> {
-        let stat = root.file_stat(path).ok()?;
+    ) -> Result<Option<Arc<InterpreterFile<I>>>, Arc<FileError>> {
+        let stat = match root.file_stat(path) {
+            Ok(stat) => stat,
+            Err(source) => {
+                let path = path.into();
+                return Err(Arc::new(FileError::Unreadable { path, source }));
+            }
+        };
         let unmapped = MappedFile {
             device: stat.device,
             inode: stat.inode,
@@ -247,8 +253,9 @@ impl<I: PartialEq> Files<I> {
             deleted: false,
         };
         match self.verdict_at(root, path, &unmapped, &stat) {
-            Some(Verdict::CPython(file)) => Some(file),
-            _ => None,
+            Some(Verdict::CPython(file)) => Ok(Some(file)),
+            Some(Verdict::Unknown(error)) => Err(error),
+            Some(Verdict::Other) | None => Ok(None),
         }
     }
 

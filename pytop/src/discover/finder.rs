@@ -9,6 +9,7 @@
 //! For 300 processes that is 15 ms without events, and 2 ms with them.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use super::error::{FileError, LookError};
 use super::event::{MappedExecutable, MappedInode, ProcessEvent};
 use super::file::{Examine, Files, InterpreterFile, Verdict};
-use super::mapping::{Device, MappedFile, Mappings};
+use super::mapping::{Device, MappedFile, Mappings, Segment};
 use super::proc_root::{ProcRoot, ProcessStat, ProcessStatus, is_gone};
 use super::process::{Process, Users, executable};
 use crate::model::Text;
@@ -187,11 +188,49 @@ impl<I: PartialEq> Finder<I> {
     pub fn interpreters_in(&mut self, files: &[PathBuf]) -> Vec<Arc<InterpreterFile<I>>> {
         let mut interpreters = Vec::new();
         for path in files {
-            if let Some(file) = self.files.interpreter_at(&self.root, path) {
+            if let Ok(Some(file)) = self.files.interpreter_at(&self.root, path) {
                 add(&mut interpreters, &file);
             }
         }
         interpreters
+    }
+
+    /// The interpreter in a file, whether a process has mapped it or not; `None` if it holds none.
+    /// The path has to be absolute.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is a damaged one.
+    pub fn interpreter_in(
+        &mut self,
+        file: &Path,
+    ) -> Result<Option<Arc<InterpreterFile<I>>>, Arc<FileError>> {
+        self.files.interpreter_at(&self.root, file)
+    }
+
+    /// Where a process has the instructions of an interpreter, and its memory; `None` if it has
+    /// that file mapped no more.
+    ///
+    /// # Errors
+    /// The kernel does not let us look at the process, or at its memory.
+    pub fn in_memory(
+        &mut self,
+        pid: u32,
+        file: &Arc<InterpreterFile<I>>,
+    ) -> io::Result<Option<(Segment, File)>> {
+        // The memory stays that of the program that the process runs now, whatever it runs later.
+        let memory = self.root.memory(pid)?;
+        let mappings = self.root.mappings(pid)?;
+        self.files.begin_pass();
+        for segment in &mappings.segments {
+            if let Some(mapped) = mappings.files.get(segment.file)
+                && let Some(Verdict::CPython(found)) =
+                    self.files.verdict(&self.root, pid, mapped, *segment)
+                && Arc::ptr_eq(&found, file)
+            {
+                return Ok(Some((*segment, memory)));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes in what happened, and says what should be looked at because of it.

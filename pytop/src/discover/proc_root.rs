@@ -131,6 +131,11 @@ impl ProcRoot {
         Mappings::read(self.open_file(&format!("{pid}/maps"))?)
     }
 
+    /// `/proc/PID/mem`, to read from. What is read is at the address that is given as the position.
+    pub fn memory(&self, pid: u32) -> io::Result<File> {
+        self.open_file(&format!("{pid}/mem"))
+    }
+
     /// The target of a symbolic link below the tree, such as `812/exe`.
     pub fn link(&self, name: &str) -> io::Result<PathBuf> {
         let target = rustix::fs::readlinkat(&self.directory, name, Vec::new())?;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use regex::Regex;
 
-use super::Text;
+use super::Function;
 
 /// A regular expression that is searched in `filename:line function`, as it is seen on the
 /// screen: escapes in place of what is not plain, `-` for an unknown line.
@@ -69,22 +69,16 @@ impl Filter {
     /// Whether a function matches. `subject` is working memory, so that a hundred thousand rows
     /// need one buffer and not as many.
     #[must_use]
-    pub fn matches(
-        &self,
-        filename: &Text,
-        line: Option<u32>,
-        function: &Text,
-        subject: &mut String,
-    ) -> bool {
-        write_subject(subject, filename, line, function);
+    pub fn matches(&self, function: &Function, subject: &mut String) -> bool {
+        write_subject(subject, function);
         self.0.is_match(subject)
     }
 
     /// What the filter matches in a function's texts.
     #[must_use]
-    pub fn highlights(&self, filename: &Text, line: Option<u32>, function: &Text) -> Highlights {
+    pub fn highlights(&self, function: &Function) -> Highlights {
         let mut subject = String::new();
-        let columns = write_subject(&mut subject, filename, line, function);
+        let columns = write_subject(&mut subject, function);
         let mut found = Highlights::default();
         for range in self.0.find_iter(&subject).map(|found| found.range()) {
             for (column, parts) in
@@ -104,18 +98,13 @@ impl Filter {
 }
 
 /// Writes what a filter is searched in, and returns where its three texts are.
-fn write_subject(
-    subject: &mut String,
-    filename: &Text,
-    line: Option<u32>,
-    function: &Text,
-) -> [Range<usize>; 3] {
+fn write_subject(subject: &mut String, function: &Function) -> [Range<usize>; 3] {
     subject.clear();
-    subject.push_str(&filename.visible());
+    subject.push_str(&function.filename.visible());
     let filename = 0..subject.len();
     subject.push(':');
     let start = subject.len();
-    match line {
+    match function.line {
         // Writing to a `String` cannot fail.
         Some(line) => drop(write!(subject, "{line}")),
         None => subject.push('-'),
@@ -123,7 +112,7 @@ fn write_subject(
     let line = start..subject.len();
     subject.push(' ');
     let start = subject.len();
-    subject.push_str(&function.visible());
+    subject.push_str(&function.name.visible());
     [filename, line, start..subject.len()]
 }
 
@@ -150,9 +139,12 @@ mod tests {
         pattern.parse().unwrap()
     }
 
+    fn function(filename: &str, line: Option<u32>, name: &str) -> Function {
+        Function::new(1, filename.into(), line, name.into())
+    }
+
     #[test]
     fn the_whole_row_is_searched_as_it_is_seen() {
-        let (filename, function) = (Text::from("/srv/\x1bapp.py"), Text::from("main"));
         let mut subject = String::new();
         for (pattern, line, matches) in [
             ("app", Some(12), true),
@@ -164,7 +156,7 @@ mod tests {
             ("other", Some(12), false),
         ] {
             assert_eq!(
-                filter(pattern).matches(&filename, line, &function, &mut subject),
+                filter(pattern).matches(&function("/srv/\x1bapp.py", line, "main"), &mut subject),
                 matches,
                 "{pattern}"
             );
@@ -173,8 +165,7 @@ mod tests {
 
     #[test]
     fn a_match_over_two_columns_marks_both() {
-        let found =
-            filter("py:12 ma|s").highlights(&Text::from("/srv/a.py"), Some(12), &"mains".into());
+        let found = filter("py:12 ma|s").highlights(&function("/srv/a.py", Some(12), "mains"));
         assert_eq!(found.filename, [1..2, 7..9]);
         assert_eq!(found.line, vec![0..2_usize; 1]);
         assert_eq!(found.function, [0..2, 4..5]);

@@ -1,7 +1,8 @@
 //! What one displayed row stands for.
 
-use super::totals::FunctionKey;
-use super::{Row, Text};
+use std::sync::Arc;
+
+use super::{Function, Row, Text};
 
 /// What rows are added up by.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -41,16 +42,7 @@ impl GroupBy {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EntryKey {
     /// A function of a process.
-    Function {
-        /// The process.
-        pid: u32,
-        /// The code object's filename.
-        filename: Text,
-        /// The line, where it is known.
-        line: Option<u32>,
-        /// The function's name.
-        function: Text,
-    },
+    Function(Arc<Function>),
     /// A file, in whatever process.
     File(Text),
     /// A process.
@@ -61,36 +53,13 @@ impl EntryKey {
     /// The key of the function of a row.
     #[must_use]
     pub fn function(row: &Row) -> Self {
-        Self::Function {
-            pid: row.pid,
-            filename: row.filename.clone(),
-            line: row.line,
-            function: row.function.clone(),
-        }
-    }
-
-    /// The function that the row stands for, unless it stands for several.
-    pub(crate) fn as_function(&self) -> Option<FunctionKey> {
-        match self {
-            Self::Function {
-                pid,
-                filename,
-                line,
-                function,
-            } => Some(FunctionKey {
-                pid: *pid,
-                filename: filename.clone(),
-                line: *line,
-                function: function.clone(),
-            }),
-            Self::File(_) | Self::Process(_) => None,
-        }
+        Self::Function(Arc::clone(&row.function))
     }
 
     /// Whether the row stands for this function, alone or with others.
-    pub(crate) fn covers(&self, function: &FunctionKey) -> bool {
+    pub(crate) fn covers(&self, function: &Function) -> bool {
         match self {
-            Self::Function { .. } => self.as_function().as_ref() == Some(function),
+            Self::Function(this) => **this == *function,
             Self::File(filename) => function.filename == *filename,
             Self::Process(pid) => function.pid == *pid,
         }

@@ -2,66 +2,60 @@
 
 use std::collections::VecDeque;
 
-/// Calls per second, one sample an interval, of the last [`History::CAPACITY`] intervals.
+/// Calls per second of every remembered function in the last [`History::CAPACITY`] intervals.
 ///
-/// Intervals without a call cost nothing: they are filled in when the next call comes, or when
-/// the history is read.
+/// It is kept interval by interval, not function by function: an interval then writes one piece of
+/// memory from its beginning to its end, and not one place for each of a hundred thousand functions.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    samples: VecDeque<f32>,
-    /// The interval of the last sample.
-    tick: u64,
+    /// The rates of an interval, by the number of the function; oldest interval first. Functions
+    /// beyond the end were not known then.
+    intervals: VecDeque<Vec<f32>>,
 }
 
 impl History {
     /// Intervals that are remembered.
     pub const CAPACITY: usize = 120;
 
-    /// Adds a sample for interval number `tick`, which must not be before the last.
-    pub fn record(&mut self, tick: u64, rate: f32) {
-        let gap = tick.saturating_sub(self.tick);
-        if gap == 0
-            && let Some(last) = self.samples.back_mut()
-        {
-            *last += rate;
-            return;
-        }
-        if usize::try_from(gap).is_ok_and(|gap| gap < Self::CAPACITY) {
-            if !self.samples.is_empty() {
-                for _ in 1..gap {
-                    self.push(0.0);
-                }
-            }
+    /// Begins an interval, in which each of so many functions had no call yet.
+    pub(super) fn begin(&mut self, functions: usize) {
+        let mut rates = if self.intervals.len() == Self::CAPACITY {
+            self.intervals.pop_front().unwrap_or_default()
         } else {
-            self.samples.clear();
-        }
-        self.push(rate);
-        self.tick = tick;
+            Vec::new()
+        };
+        rates.clear();
+        rates.resize(functions, 0.0);
+        self.intervals.push_back(rates);
     }
 
-    /// The interval of the last sample.
-    #[must_use]
-    pub fn last_tick(&self) -> u64 {
-        self.tick
-    }
-
-    /// Adds the samples of the intervals up to `tick` to `sums`, whose last element stands for
-    /// interval `tick`.
-    pub fn add_to(&self, tick: u64, sums: &mut [f32]) {
-        let Ok(quiet) = usize::try_from(tick.saturating_sub(self.tick)) else {
+    /// Adds to the rate of a function in the interval that began last.
+    pub(super) fn record(&mut self, function: usize, rate: f32) {
+        let Some(rates) = self.intervals.back_mut() else {
             return;
         };
-        let sums = sums.iter_mut().rev().skip(quiet);
-        for (sum, sample) in sums.zip(self.samples.iter().rev()) {
-            *sum += sample;
+        if function >= rates.len() {
+            rates.resize(function + 1, 0.0);
+        }
+        if let Some(sum) = rates.get_mut(function) {
+            *sum += rate;
         }
     }
 
-    fn push(&mut self, rate: f32) {
-        if self.samples.len() == Self::CAPACITY {
-            self.samples.pop_front();
+    /// Adds the rates of a function to `sums`, whose last element stands for the last interval.
+    pub(super) fn add_to(&self, function: usize, sums: &mut [f32]) {
+        for (sum, rates) in sums.iter_mut().rev().zip(self.intervals.iter().rev()) {
+            *sum += rates.get(function).unwrap_or(&0.0);
         }
-        self.samples.push_back(rate);
+    }
+
+    /// Drops the functions that `kept` does not name, and gives the others new numbers in their
+    /// order.
+    pub(super) fn keep(&mut self, kept: &[usize]) {
+        for rates in &mut self.intervals {
+            let known = kept.iter().map_while(|function| rates.get(*function));
+            *rates = known.copied().collect();
+        }
     }
 }
 
@@ -70,31 +64,50 @@ impl History {
 mod tests {
     use super::*;
 
-    fn read(history: &History, tick: u64) -> [f32; 5] {
+    fn read(history: &History, function: usize) -> [f32; 5] {
         let mut sums = [0.0; 5];
-        history.add_to(tick, &mut sums);
+        history.add_to(function, &mut sums);
         sums
     }
 
     #[test]
     fn quiet_intervals_are_zeros() {
         let mut history = History::default();
-        history.record(10, 1.0);
-        history.record(11, 2.0);
-        history.record(13, 3.0);
-        assert_eq!(read(&history, 13), [0.0, 1.0, 2.0, 0.0, 3.0]);
-        assert_eq!(read(&history, 15), [2.0, 0.0, 3.0, 0.0, 0.0]);
-        assert_eq!(read(&history, 1_000_000), [0.0; 5]);
+        for rate in [1.0, 2.0, 0.0, 3.0] {
+            history.begin(2);
+            history.record(1, rate);
+        }
+        assert_eq!(read(&history, 1), [0.0, 1.0, 2.0, 0.0, 3.0]);
+        assert_eq!(read(&history, 0), [0.0; 5]);
+        history.begin(2);
+        history.record(7, 4.0);
+        assert_eq!(read(&history, 1), [1.0, 2.0, 0.0, 3.0, 0.0]);
+        assert_eq!(read(&history, 7), [0.0, 0.0, 0.0, 0.0, 4.0]);
     }
 
     #[test]
     fn the_oldest_samples_go() {
         let mut history = History::default();
-        for tick in 1..=1000 {
-            history.record(tick, 1.0);
+        for _ in 1..=1000 {
+            history.begin(1);
+            history.record(0, 1.0);
         }
-        assert_eq!(history.samples.len(), History::CAPACITY);
-        history.record(5000, 7.0);
-        assert_eq!(history.samples, [7.0]);
+        let mut sums = [0.0; 2 * History::CAPACITY];
+        history.add_to(0, &mut sums);
+        assert_eq!(sums.iter().sum::<f32>(), History::CAPACITY as f32);
+    }
+
+    #[test]
+    fn those_that_stay_keep_their_rates() {
+        let mut history = History::default();
+        for functions in [2, 4] {
+            history.begin(functions);
+            for function in 0..functions {
+                history.record(function, function as f32);
+            }
+        }
+        history.keep(&[1, 3]);
+        assert_eq!(read(&history, 0), [0.0, 0.0, 0.0, 1.0, 1.0]);
+        assert_eq!(read(&history, 1), [0.0, 0.0, 0.0, 0.0, 3.0]);
     }
 }

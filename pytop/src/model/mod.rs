@@ -1,6 +1,7 @@
 //! What is shown: snapshots of an interval, their rows, and what is derived from them.
 
 pub mod filter;
+pub mod function;
 pub mod group;
 pub mod history;
 pub mod snapshot;
@@ -10,6 +11,7 @@ pub mod totals;
 pub mod view;
 
 pub use filter::{Filter, FilterError, Highlights};
+pub use function::Function;
 pub use group::{EntryKey, GroupBy};
 pub use history::History;
 pub use snapshot::{Coverage, Estimate, Method, ProcessStatus, Row, Snapshot, Uncounted};

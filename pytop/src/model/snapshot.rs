@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::Text;
+use super::{Function, Text};
 
 /// Everything that was counted between the end of the snapshot before and `time`.
 #[derive(Clone, Debug)]
@@ -12,7 +12,10 @@ pub struct Snapshot {
     pub time: SystemTime,
     /// The length of the interval, measured.
     pub interval: Duration,
-    /// Every function that was entered in the interval, in no order, none left out.
+    /// How long it took to take the counts out of the kernel.
+    pub drain: Duration,
+    /// Every function that was entered in the interval, none left out. In no order, but mostly in
+    /// that of the snapshot before.
     pub rows: Vec<Row>,
     /// Calls that are in no row.
     pub uncounted: Uncounted,
@@ -23,16 +26,28 @@ pub struct Snapshot {
 /// The calls of one function of one process in one interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The process.
-    pub pid: u32,
-    /// The code object's filename, as the process has it.
-    pub filename: Text,
-    /// The line, counted from 1; `None` when the interpreter does not tell.
-    pub line: Option<u32>,
-    /// The function's name, as the process has it.
-    pub function: Text,
+    /// The function. Rows of one function in several snapshots mostly share it.
+    pub function: Arc<Function>,
     /// Entries in the interval.
     pub calls: u64,
+}
+
+impl Row {
+    /// A row of a function that shares nothing yet.
+    #[must_use]
+    pub fn new(
+        pid: u32,
+        filename: impl Into<Text>,
+        line: Option<u32>,
+        name: impl Into<Text>,
+        calls: u64,
+    ) -> Self {
+        let function = Function::new(pid, filename.into(), line, name.into());
+        Self {
+            function: Arc::new(function),
+            calls,
+        }
+    }
 }
 
 /// Probe hits that could not be put in a row, by reason.
@@ -167,14 +182,18 @@ impl Snapshot {
     /// What the calls of a process are, if they are more than were counted.
     #[must_use]
     pub fn estimate(&self, pid: u32) -> Option<Estimate> {
-        let index = self.processes.binary_search_by_key(&pid, |process| process.pid);
+        let index = self
+            .processes
+            .binary_search_by_key(&pid, |process| process.pid);
         self.processes.get(index.ok()?)?.estimate
     }
 
     /// Whether some of the calls are estimates.
     #[must_use]
     pub fn is_estimated(&self) -> bool {
-        self.processes.iter().any(|process| process.estimate.is_some())
+        self.processes
+            .iter()
+            .any(|process| process.estimate.is_some())
     }
 
     /// The share of one CPU that counting has taken in all processes together, estimated; `None` when

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::Entry;
+use super::{Entry, Text};
 
 /// What entries are sorted by. Numbers of calls come most first, everything else ascending.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,29 +56,148 @@ impl SortKey {
     /// calls do not change places from one interval to the next. `reverse` turns this key around
     /// and leaves the order among equals as it is.
     #[must_use]
-    pub fn compare(self, reverse: bool, left: &Entry, right: &Entry) -> Ordering {
+    pub(super) fn compare<P: Place>(self, reverse: bool, left: &P, right: &P) -> Ordering {
         let order = self.order(left, right);
         let order = if reverse { order.reverse() } else { order };
         order
-            .then_with(|| right.calls.cmp(&left.calls))
-            .then_with(|| left.filename.cmp(&right.filename))
+            .then_with(|| right.calls().cmp(&left.calls()))
+            .then_with(|| left.filename().cmp(&right.filename()))
             .then_with(|| line(left).cmp(&line(right)))
-            .then_with(|| left.function.cmp(&right.function))
-            .then_with(|| left.pid.cmp(&right.pid))
+            .then_with(|| left.function().cmp(&right.function()))
+            .then_with(|| left.pid().cmp(&right.pid()))
     }
 
-    fn order(self, left: &Entry, right: &Entry) -> Ordering {
+    fn order<P: Place>(self, left: &P, right: &P) -> Ordering {
         match self {
-            Self::Calls => right.calls.cmp(&left.calls),
-            Self::Total => right.total.cmp(&left.total),
-            Self::Pid => left.pid.cmp(&right.pid),
-            Self::Filename => left.filename.cmp(&right.filename),
+            Self::Calls => right.calls().cmp(&left.calls()),
+            Self::Total => right.total().cmp(&left.total()),
+            Self::Pid => left.pid().cmp(&right.pid()),
+            Self::Filename => left.filename().cmp(&right.filename()),
             Self::Line => line(left).cmp(&line(right)),
-            Self::Function => left.function.cmp(&right.function),
+            Self::Function => left.function().cmp(&right.function()),
         }
     }
 }
 
-fn line(entry: &Entry) -> u32 {
-    entry.line.unwrap_or(u32::MAX)
+/// What an order looks at.
+pub(super) trait Place {
+    fn pid(&self) -> Option<u32>;
+    fn filename(&self) -> Option<&Text>;
+    fn line(&self) -> Option<u32>;
+    fn function(&self) -> Option<&Text>;
+    fn calls(&self) -> u64;
+    fn total(&self) -> u64;
+}
+
+impl Place for Entry {
+    fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+    fn filename(&self) -> Option<&Text> {
+        self.filename()
+    }
+    fn line(&self) -> Option<u32> {
+        self.line()
+    }
+    fn function(&self) -> Option<&Text> {
+        self.name()
+    }
+    fn calls(&self) -> u64 {
+        self.calls
+    }
+    fn total(&self) -> u64 {
+        self.total
+    }
+}
+
+fn line(place: &impl Place) -> u32 {
+    place.line().unwrap_or(u32::MAX)
+}
+
+/// The first of a number of items, in one pass: `most` of them, or all, of which the first `ordered`
+/// are in order, or all.
+///
+/// Few of a hundred thousand are among the first twenty, so that most items are compared once, with
+/// the last of those that might be.
+pub(super) fn first<T>(
+    items: impl Iterator<Item = T>,
+    most: Option<usize>,
+    ordered: Option<usize>,
+    mut compare: impl FnMut(&T, &T) -> Ordering,
+) -> Vec<T> {
+    /// Below it, looking for the last of them would be most of the work.
+    const LEAST_SPARE: usize = 64;
+
+    let mut first = Vec::new();
+    match most {
+        None => first.extend(items),
+        Some(0) => {}
+        Some(most) => {
+            let room = most.saturating_add(most.max(LEAST_SPARE));
+            let mut is_full = false;
+            for item in items {
+                let last = most - 1;
+                if is_full
+                    && let Some(last) = first.get(last)
+                    && compare(&item, last).is_ge()
+                {
+                    continue;
+                }
+                first.push(item);
+                if first.len() == room {
+                    first.select_nth_unstable_by(last, &mut compare);
+                    first.truncate(most);
+                    is_full = true;
+                }
+            }
+            if first.len() > most {
+                first.select_nth_unstable_by(most - 1, &mut compare);
+                first.truncate(most);
+            }
+        }
+    }
+    match ordered {
+        Some(ordered) if ordered < first.len() => {
+            let (ordered, ..) = first.select_nth_unstable_by(ordered, &mut compare);
+            ordered.sort_unstable_by(compare);
+        }
+        _ => first.sort_unstable_by(compare),
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_are_those_of_the_whole_order() {
+        let mut state = 1_u64;
+        let mut next = move |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % below
+        };
+        for below in [3, 100, 1 << 30] {
+            for number in [0, 1, 63, 200, 5000] {
+                let items: Vec<(u64, usize)> = (0..number).map(|it| (next(below), it)).collect();
+                for order in [Ordering::Less, Ordering::Greater] {
+                    let compare = |left: &(u64, usize), right: &(u64, usize)| {
+                        let by = left.cmp(right);
+                        if order.is_lt() { by } else { by.reverse() }
+                    };
+                    let mut sorted = items.clone();
+                    sorted.sort_by(compare);
+                    for most in [None, Some(0), Some(1), Some(20), Some(199), Some(9000)] {
+                        let expected = &sorted[..most.unwrap_or(number).min(number)];
+                        assert_eq!(first(items.iter().copied(), most, None, compare), expected);
+                        let part = first(items.iter().copied(), most, Some(7), compare);
+                        assert_eq!(part.len(), expected.len());
+                        assert!(part.iter().take(7).eq(expected.iter().take(7)));
+                    }
+                }
+            }
+        }
+    }
 }

@@ -35,6 +35,12 @@ impl Text {
         self.0.is_empty()
     }
 
+    /// Whether there is another value with the same memory.
+    #[must_use]
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// The text with every control, bidirectional or otherwise invisible character, and every
     /// byte that is not UTF-8, written as an escape. Safe for a terminal and for one line.
     #[must_use]

@@ -1,38 +1,20 @@
 //! What is remembered from snapshot to snapshot: calls in total, and the history of each row.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 
-use super::{EntryKey, History, Row, Snapshot, Text, Uncounted};
-
-/// A function of a process.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct FunctionKey {
-    pub(crate) pid: u32,
-    pub(crate) filename: Text,
-    pub(crate) line: Option<u32>,
-    pub(crate) function: Text,
-}
-
-impl FunctionKey {
-    pub(crate) fn of(row: &Row) -> Self {
-        // Two reference counts, no copy of the names.
-        Self {
-            pid: row.pid,
-            filename: row.filename.clone(),
-            line: row.line,
-            function: row.function.clone(),
-        }
-    }
-}
+use super::{EntryKey, Function, History, Row, Snapshot, Text, Uncounted};
 
 /// What is remembered of a function.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Known {
+    pub(crate) function: Arc<Function>,
     pub(crate) total: u64,
-    pub(crate) history: History,
+    /// The last snapshot in which it was called.
+    last_tick: u64,
 }
 
 /// Calls since the start or the last reset, of every function that is remembered.
@@ -42,9 +24,11 @@ pub(crate) struct Known {
 /// those go that were not called for the longest time.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// Hashed for each row of each snapshot, which is why the hash is a quick one. Names are for
-    /// traced programs to choose; its seed is random so that they cannot choose them to collide.
-    functions: HashMap<FunctionKey, Known>,
+    /// In the order in which they came. Snapshots keep to it too, see [`Position`].
+    functions: Vec<Known>,
+    /// The numbers of the functions.
+    numbers: HashMap<Arc<Function>, usize>,
+    history: History,
     /// Executables of the processes that functions are remembered of.
     executables: HashMap<u32, Text>,
     /// Snapshots recorded.
@@ -68,12 +52,20 @@ impl Totals {
     pub fn record(&mut self, snapshot: &Snapshot) {
         self.tick += 1;
         let seconds = snapshot.interval.as_secs_f32();
+        self.history.begin(self.functions.len());
+        let mut position = Position::default();
         for row in &snapshot.rows {
-            let known = self.functions.entry(FunctionKey::of(row)).or_default();
-            known.total = known.total.saturating_add(row.calls);
-            known
-                .history
-                .record(self.tick, rate(row.calls as f32, seconds));
+            let found = position.find(&self.functions, &self.numbers, &row.function);
+            let number = found.unwrap_or_else(|| self.add(&row.function));
+            if let Some(known) = self.functions.get_mut(number) {
+                known.total = known.total.saturating_add(row.calls);
+                known.last_tick = self.tick;
+                if !Arc::ptr_eq(&known.function, &row.function) {
+                    // The same names at another place, where it will be from now on.
+                    known.function = Arc::clone(&row.function);
+                }
+            }
+            self.history.record(number, rate(row.calls as f32, seconds));
         }
         for process in &snapshot.processes {
             let name = if process.exe.is_empty() {
@@ -92,6 +84,17 @@ impl Totals {
         push(&mut self.rates, Self::RATES, rate(calls as f32, seconds));
         push(&mut self.intervals, Self::RATES, snapshot.interval);
         self.forget(Self::CAPACITY);
+    }
+
+    fn add(&mut self, function: &Arc<Function>) -> usize {
+        let number = self.functions.len();
+        self.functions.push(Known {
+            function: Arc::clone(function),
+            total: 0,
+            last_tick: self.tick,
+        });
+        self.numbers.insert(Arc::clone(function), number);
+        number
     }
 
     /// Starts anew: everything is forgotten.
@@ -144,21 +147,19 @@ impl Totals {
     /// Calls in total of a function; 0 when it is not remembered.
     #[must_use]
     pub fn of(&self, row: &Row) -> u64 {
-        self.functions
-            .get(&FunctionKey::of(row))
-            .map_or(0, |known| known.total)
+        self.get(&row.function).map_or(0, |known| known.total)
     }
 
     /// Calls in total of what a displayed row stands for.
     #[must_use]
     pub fn total_of(&self, key: &EntryKey) -> u64 {
-        if let Some(function) = key.as_function() {
-            return self.get(&function).map_or(0, |known| known.total);
+        if let EntryKey::Function(function) = key {
+            return self.get(function).map_or(0, |known| known.total);
         }
         let functions = self.functions.iter();
         functions
-            .filter(|(function, _)| key.covers(function))
-            .map(|(_, known)| known.total)
+            .filter(|known| key.covers(&known.function))
+            .map(|known| known.total)
             .sum()
     }
 
@@ -167,49 +168,56 @@ impl Totals {
     #[must_use]
     pub fn histories(&self, keys: &[EntryKey], samples: usize) -> Vec<Vec<f32>> {
         let mut histories = vec![vec![0.0; samples]; keys.len()];
-        let mut groups = HashMap::new();
-        for (index, key) in keys.iter().enumerate() {
-            let Some(function) = key.as_function() else {
-                groups.insert(key.clone(), index);
-                continue;
-            };
-            if let Some(known) = self.functions.get(&function)
-                && let Some(sums) = histories.get_mut(index)
-            {
-                known.history.add_to(self.tick, sums);
+        let mut files = HashMap::new();
+        let mut processes = HashMap::new();
+        for (index, (key, sums)) in keys.iter().zip(&mut histories).enumerate() {
+            match key {
+                EntryKey::Function(function) => {
+                    if let Some(number) = self.numbers.get(function) {
+                        self.history.add_to(*number, sums);
+                    }
+                }
+                EntryKey::File(filename) => {
+                    files.insert(filename, index);
+                }
+                EntryKey::Process(pid) => {
+                    processes.insert(pid, index);
+                }
             }
         }
-        if groups.is_empty() {
+        if files.is_empty() && processes.is_empty() {
             return histories;
         }
-        let by_file = groups.keys().any(|key| matches!(key, EntryKey::File(_)));
-        for (key, known) in &self.functions {
-            let group = if by_file {
-                EntryKey::File(key.filename.clone())
-            } else {
-                EntryKey::Process(key.pid)
-            };
-            if let Some(sums) = groups
-                .get(&group)
-                .and_then(|index| histories.get_mut(*index))
-            {
-                known.history.add_to(self.tick, sums);
+        for (number, known) in self.functions.iter().enumerate() {
+            let function = &known.function;
+            let groups = [files.get(&function.filename), processes.get(&function.pid)];
+            for index in groups.into_iter().flatten() {
+                if let Some(sums) = histories.get_mut(*index) {
+                    self.history.add_to(number, sums);
+                }
             }
         }
         histories
     }
 
-    pub(crate) fn known(&self) -> impl Iterator<Item = (&FunctionKey, &Known)> {
+    pub(super) fn finder(&self) -> Finder<'_> {
+        Finder {
+            totals: self,
+            position: Position::default(),
+        }
+    }
+
+    pub(crate) fn known(&self) -> impl Iterator<Item = &Known> {
         self.functions.iter()
     }
 
-    pub(crate) fn get(&self, key: &FunctionKey) -> Option<&Known> {
-        self.functions.get(key)
+    pub(crate) fn get(&self, function: &Function) -> Option<&Known> {
+        self.functions.get(*self.numbers.get(function)?)
     }
 
     /// Whether a function was called in the last snapshot.
     pub(crate) fn is_active(&self, known: &Known) -> bool {
-        known.history.last_tick() == self.tick
+        known.last_tick == self.tick
     }
 
     pub(crate) fn executable(&self, pid: u32) -> Option<&Text> {
@@ -220,28 +228,82 @@ impl Totals {
     /// free again, so that this pass is rare, and never one of the last snapshot.
     fn forget(&mut self, capacity: usize) {
         if self.functions.len() > capacity {
-            let mut ticks = Vec::with_capacity(self.functions.len());
-            ticks.extend(
-                self.functions
-                    .values()
-                    .map(|known| known.history.last_tick()),
-            );
+            let ticks = self.functions.iter().map(|known| known.last_tick);
+            let mut ticks: Vec<u64> = ticks.collect();
             let excess = self.functions.len() - capacity * 3 / 4;
             let (_, newest_to_go, _) = ticks.select_nth_unstable(excess.saturating_sub(1));
             let newest_to_go = (*newest_to_go).min(self.tick.saturating_sub(1));
-            let forgotten = &mut self.forgotten;
-            self.functions.retain(|_, known| {
-                let keep = known.history.last_tick() > newest_to_go;
-                if !keep {
-                    *forgotten = forgotten.saturating_add(known.total);
+            let mut kept = Vec::new();
+            for (number, known) in self.functions.iter().enumerate() {
+                if known.last_tick > newest_to_go {
+                    kept.push(number);
+                } else {
+                    self.forgotten = self.forgotten.saturating_add(known.total);
                 }
-                keep
-            });
+            }
+            if kept.len() < self.functions.len() {
+                self.functions
+                    .retain(|known| known.last_tick > newest_to_go);
+                let functions = self.functions.iter().enumerate();
+                self.numbers = functions
+                    .map(|(number, known)| (Arc::clone(&known.function), number))
+                    .collect();
+                self.history.keep(&kept);
+            }
         }
         if self.executables.len() > capacity {
-            let pids: HashSet<u32> = self.functions.keys().map(|key| key.pid).collect();
+            let functions = self.functions.iter();
+            let pids: HashSet<u32> = functions.map(|known| known.function.pid).collect();
             self.executables.retain(|pid, _| pids.contains(pid));
         }
+    }
+}
+
+/// What is remembered of the functions of rows, one after the other.
+pub(super) struct Finder<'a> {
+    totals: &'a Totals,
+    position: Position,
+}
+
+impl<'a> Finder<'a> {
+    pub(super) fn find(&mut self, function: &Arc<Function>) -> Option<&'a Known> {
+        let Totals {
+            functions, numbers, ..
+        } = self.totals;
+        functions.get(self.position.find(functions, numbers, function)?)
+    }
+}
+
+/// Where the function of the next row is to be expected.
+///
+/// Rows mostly come in the order in which their functions came first. So the next one is nearly
+/// always that behind the last, or a few further on, and is known by its address: neither it nor
+/// the table of numbers has to be fetched from memory, of which each costs more than all else.
+#[derive(Default)]
+struct Position {
+    next: usize,
+}
+
+impl Position {
+    /// Functions that are looked at before the table is asked.
+    const NEAR: usize = 8;
+
+    fn find(
+        &mut self,
+        functions: &[Known],
+        numbers: &HashMap<Arc<Function>, usize>,
+        function: &Arc<Function>,
+    ) -> Option<usize> {
+        let near = functions.iter().skip(self.next).take(Self::NEAR);
+        let ahead = near
+            .into_iter()
+            .position(|known| Arc::ptr_eq(&known.function, function));
+        let number = match ahead {
+            Some(ahead) => self.next + ahead,
+            None => *numbers.get(function)?,
+        };
+        self.next = number + 1;
+        Some(number)
     }
 }
 

@@ -1,9 +1,11 @@
 //! From a snapshot to the rows that are displayed: filtered, grouped, sorted.
 
+use std::sync::Arc;
+
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::totals::FunctionKey;
-use super::{EntryKey, Filter, GroupBy, Snapshot, SortKey, Text, Totals};
+use super::sort::{Place, first};
+use super::{EntryKey, Filter, Function, GroupBy, Snapshot, SortKey, Text, Totals};
 
 /// What is shown of a snapshot, and in which order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,12 +31,8 @@ pub struct Entry {
     pub key: EntryKey,
     /// The process; `None` for a file that several processes run.
     pub pid: Option<u32>,
-    /// The file; for a process, its executable.
-    pub filename: Option<Text>,
-    /// The line; `None` when it is unknown and for groups.
-    pub line: Option<u32>,
-    /// The function; `None` for groups.
-    pub function: Option<Text>,
+    /// Of a process, where it is known.
+    executable: Option<Text>,
     /// Calls in the interval.
     pub calls: u64,
     /// Calls since the start, this interval included, or since the last reset.
@@ -54,38 +52,37 @@ impl View {
     /// The rows to show. `totals` must have recorded the snapshot.
     #[must_use]
     pub fn entries(&self, snapshot: &Snapshot, totals: &Totals) -> Vec<Entry> {
-        self.entries_with(snapshot, totals, None)
+        self.entries_with(snapshot, totals, None, None)
     }
 
     /// The rows to show, and `kept` if it is remembered, even when it had no call. It must be a
-    /// key of the view's grouping; the filter applies to it too.
+    /// key of the view's grouping; the filter applies to it too. With `ordered`, only so many of the
+    /// rows are in order, the first of all; the others follow in none.
     #[must_use]
     pub fn entries_with(
         &self,
         snapshot: &Snapshot,
         totals: &Totals,
         kept: Option<&EntryKey>,
+        ordered: Option<usize>,
     ) -> Vec<Entry> {
-        let all = snapshot.total_calls();
         let mut entries = match self.group_by {
-            GroupBy::Function => self.functions(snapshot, totals, kept),
-            GroupBy::File | GroupBy::Process => self.groups(snapshot, totals, kept),
+            GroupBy::Function => self.functions(snapshot, totals, kept, ordered),
+            GroupBy::File | GroupBy::Process => {
+                let groups = self.groups(snapshot, totals, kept);
+                first(groups, self.top, ordered, |left: &Entry, right: &Entry| {
+                    self.sort.compare(self.reverse, left, right)
+                })
+            }
         };
         let is_estimated = snapshot.is_estimated();
+        let all = snapshot.total_calls();
         for entry in &mut entries {
             entry.share = share(entry.calls, all);
             if let Some(pid) = entry.pid.filter(|_| is_estimated) {
                 entry.estimated = snapshot.estimate(pid).map(|estimate| estimate.counted);
             }
         }
-        let compare = |left: &Entry, right: &Entry| self.sort.compare(self.reverse, left, right);
-        if let Some(top) = self.top
-            && top < entries.len()
-        {
-            entries.select_nth_unstable_by(top, compare);
-            entries.truncate(top);
-        }
-        entries.sort_unstable_by(compare);
         entries
     }
 
@@ -97,7 +94,7 @@ impl View {
         };
         let mut subject = String::new();
         let rows = snapshot.rows.iter();
-        rows.filter(|row| filter.matches(&row.filename, row.line, &row.function, &mut subject))
+        rows.filter(|row| filter.matches(&row.function, &mut subject))
             .count()
     }
 
@@ -106,90 +103,83 @@ impl View {
         snapshot: &Snapshot,
         totals: &Totals,
         kept: Option<&EntryKey>,
+        ordered: Option<usize>,
     ) -> Vec<Entry> {
+        let mut finder = totals.finder();
+        let called = snapshot.rows.iter().map(|row| Candidate {
+            function: &row.function,
+            calls: row.calls,
+            total: finder.find(&row.function).map_or(0, |known| known.total),
+        });
+        let kept = match kept {
+            Some(EntryKey::Function(function)) if !self.idle => totals.get(function),
+            _ => None,
+        };
+        let quiet = totals.known().filter(|_| self.idle).chain(kept);
+        let quiet = quiet
+            .filter(|known| !totals.is_active(known))
+            .map(|known| Candidate {
+                function: &known.function,
+                calls: 0,
+                total: known.total,
+            });
         let mut subject = String::new();
-        let mut matches = |filename: &Text, line, function: &Text| {
+        let matching = called.chain(quiet).filter(|candidate| {
             self.filter
                 .as_ref()
-                .is_none_or(|filter| filter.matches(filename, line, function, &mut subject))
-        };
-        let mut entries = Vec::with_capacity(snapshot.rows.len());
-        for row in &snapshot.rows {
-            if matches(&row.filename, row.line, &row.function) {
-                let key = FunctionKey::of(row);
-                let total = totals.get(&key).map_or(0, |known| known.total);
-                entries.push(Entry::function(&key, row.calls, total));
-            }
-        }
-        if self.idle {
-            for (key, known) in totals.known() {
-                if !totals.is_active(known) && matches(&key.filename, key.line, &key.function) {
-                    entries.push(Entry::function(key, 0, known.total));
-                }
-            }
-        } else if let Some(EntryKey::Function {
-            pid,
-            filename,
-            line,
-            function,
-        }) = kept
-            && matches(filename, *line, function)
-        {
-            let key = FunctionKey {
-                pid: *pid,
-                filename: filename.clone(),
-                line: *line,
-                function: function.clone(),
-            };
-            if let Some(known) = totals.get(&key)
-                && !totals.is_active(known)
-            {
-                entries.push(Entry::function(&key, 0, known.total));
-            }
-        }
+                .is_none_or(|filter| filter.matches(candidate.function, &mut subject))
+        });
+        let first = first(matching, self.top, ordered, |left, right| {
+            self.sort.compare(self.reverse, left, right)
+        });
+        let entries = first.into_iter();
         entries
+            .map(|it| Entry::function(it.function, it.calls, it.total))
+            .collect()
     }
 
-    fn groups(&self, snapshot: &Snapshot, totals: &Totals, kept: Option<&EntryKey>) -> Vec<Entry> {
+    fn groups(
+        &self,
+        snapshot: &Snapshot,
+        totals: &Totals,
+        kept: Option<&EntryKey>,
+    ) -> impl Iterator<Item = Entry> {
         let mut subject = String::new();
-        let mut matches = |filename: &Text, line, function: &Text| {
+        let mut matches = |function: &Function| {
             self.filter
                 .as_ref()
-                .is_none_or(|filter| filter.matches(filename, line, function, &mut subject))
+                .is_none_or(|filter| filter.matches(function, &mut subject))
         };
         let by_file = self.group_by == GroupBy::File;
-        let key_of = |pid: u32, filename: &Text| {
+        let key_of = |function: &Function| {
             if by_file {
-                EntryKey::File(filename.clone())
+                EntryKey::File(function.filename.clone())
             } else {
-                EntryKey::Process(pid)
+                EntryKey::Process(function.pid)
             }
         };
         let mut groups: HashMap<EntryKey, Group> = HashMap::new();
         for row in &snapshot.rows {
-            if matches(&row.filename, row.line, &row.function) {
-                let key = key_of(row.pid, &row.filename);
-                let group = groups.entry(key).or_default();
+            if matches(&row.function) {
+                let group = groups.entry(key_of(&row.function)).or_default();
                 group.calls = group.calls.saturating_add(row.calls);
                 group.functions += 1;
-                group.pids.push(row.pid);
+                group.add(row.function.pid);
             }
         }
-        for (known_key, known) in totals.known() {
-            let key = key_of(known_key.pid, &known_key.filename);
+        for known in totals.known() {
+            let key = key_of(&known.function);
             let wanted = self.idle || kept == Some(&key) || groups.contains_key(&key);
-            if wanted && matches(&known_key.filename, known_key.line, &known_key.function) {
+            if wanted && matches(&known.function) {
                 let group = groups.entry(key).or_default();
                 group.total = group.total.saturating_add(known.total);
                 if group.calls == 0 {
-                    group.pids.push(known_key.pid);
+                    group.add(known.function.pid);
                 }
             }
         }
         let entries = groups.into_iter();
-        entries
-            .map(|(key, group)| group.entry(key, snapshot, totals))
-            .collect()
+        entries.map(|(key, group)| group.entry(key, snapshot, totals))
     }
 }
 
@@ -203,6 +193,13 @@ struct Group {
 }
 
 impl Group {
+    fn add(&mut self, pid: u32) {
+        // Functions of one process mostly come together.
+        if self.pids.last() != Some(&pid) {
+            self.pids.push(pid);
+        }
+    }
+
     fn entry(mut self, key: EntryKey, snapshot: &Snapshot, totals: &Totals) -> Entry {
         self.pids.sort_unstable();
         self.pids.dedup();
@@ -213,18 +210,14 @@ impl Group {
             (EntryKey::Process(pid), _) | (_, [pid]) => Some(*pid),
             _ => None,
         };
-        let filename = match &key {
-            EntryKey::Function { filename, .. } | EntryKey::File(filename) => {
-                Some(filename.clone())
-            }
+        let executable = match &key {
             EntryKey::Process(pid) => totals.executable(*pid).cloned(),
+            EntryKey::Function(_) | EntryKey::File(_) => None,
         };
         Entry {
             key,
             pid,
-            filename,
-            line: None,
-            function: None,
+            executable,
             calls: self.calls,
             total: self.total,
             functions: self.functions,
@@ -236,18 +229,11 @@ impl Group {
 }
 
 impl Entry {
-    fn function(key: &FunctionKey, calls: u64, total: u64) -> Self {
+    fn function(function: &Arc<Function>, calls: u64, total: u64) -> Self {
         Self {
-            key: EntryKey::Function {
-                pid: key.pid,
-                filename: key.filename.clone(),
-                line: key.line,
-                function: key.function.clone(),
-            },
-            pid: Some(key.pid),
-            filename: Some(key.filename.clone()),
-            line: key.line,
-            function: Some(key.function.clone()),
+            key: EntryKey::Function(Arc::clone(function)),
+            pid: Some(function.pid),
+            executable: None,
             calls,
             total,
             functions: 1,
@@ -255,6 +241,62 @@ impl Entry {
             share: 0.0,
             estimated: None,
         }
+    }
+
+    /// The file; for a process, its executable.
+    #[must_use]
+    pub fn filename(&self) -> Option<&Text> {
+        match &self.key {
+            EntryKey::Function(function) => Some(&function.filename),
+            EntryKey::File(filename) => Some(filename),
+            EntryKey::Process(_) => self.executable.as_ref(),
+        }
+    }
+
+    /// The line; `None` when it is unknown and for groups.
+    #[must_use]
+    pub fn line(&self) -> Option<u32> {
+        match &self.key {
+            EntryKey::Function(function) => function.line,
+            EntryKey::File(_) | EntryKey::Process(_) => None,
+        }
+    }
+
+    /// The function's name; `None` for groups.
+    #[must_use]
+    pub fn name(&self) -> Option<&Text> {
+        match &self.key {
+            EntryKey::Function(function) => Some(&function.name),
+            EntryKey::File(_) | EntryKey::Process(_) => None,
+        }
+    }
+}
+
+/// A function that may be displayed.
+struct Candidate<'a> {
+    function: &'a Arc<Function>,
+    calls: u64,
+    total: u64,
+}
+
+impl Place for Candidate<'_> {
+    fn pid(&self) -> Option<u32> {
+        Some(self.function.pid)
+    }
+    fn filename(&self) -> Option<&Text> {
+        Some(&self.function.filename)
+    }
+    fn line(&self) -> Option<u32> {
+        self.function.line
+    }
+    fn function(&self) -> Option<&Text> {
+        Some(&self.function.name)
+    }
+    fn calls(&self) -> u64 {
+        self.calls
+    }
+    fn total(&self) -> u64 {
+        self.total
     }
 }
 
@@ -275,19 +317,15 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn row(pid: u32, filename: &str, line: u32, function: &str, calls: u64) -> Row {
-        Row {
-            pid,
-            filename: filename.into(),
-            line: (line > 0).then_some(line),
-            function: function.into(),
-            calls,
-        }
+        let line = (line > 0).then_some(line);
+        Row::new(pid, filename, line, function, calls)
     }
 
     pub(crate) fn snapshot(rows: Vec<Row>) -> Snapshot {
         Snapshot {
             time: SystemTime::UNIX_EPOCH,
             interval: Duration::from_secs(1),
+            drain: Duration::from_millis(20),
             rows,
             uncounted: Uncounted::default(),
             processes: Vec::new(),
@@ -299,17 +337,17 @@ pub(crate) mod tests {
         for snapshot in snapshots {
             totals.record(snapshot);
         }
-        let entries = view.entries_with(snapshots.last().unwrap(), &totals, kept);
+        let entries = view.entries_with(snapshots.last().unwrap(), &totals, kept, None);
         entries
             .iter()
             .map(|entry| {
-                let text = |text: &Option<Text>| text.as_ref().map_or("-".into(), Text::to_string);
+                let text = |text: Option<&Text>| text.map_or("-".into(), Text::to_string);
                 format!(
                     "{} {} {} {} {} {}",
                     entry.pid.map_or("-".into(), |pid| pid.to_string()),
-                    text(&entry.filename),
-                    entry.line.map_or("-".into(), |line| line.to_string()),
-                    text(&entry.function),
+                    text(entry.filename()),
+                    entry.line().map_or("-".into(), |line| line.to_string()),
+                    text(entry.name()),
                     entry.calls,
                     entry.total
                 )

@@ -9,6 +9,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::thread;
 use std::time::{Instant, SystemTime};
 
 use aya::Ebpf;
@@ -17,7 +18,9 @@ use aya::sys::SyscallError;
 use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
-use pytop_common::count::{FrameCount, FrameKey, Loss, Problem, ProblemKey, ProcessName, Slot};
+use pytop_common::count::{
+    FrameCount, FrameKey, Loss, METER_SITE, Problem, ProblemKey, ProcessName, Slot,
+};
 
 use super::kernel::{SiteId, take_map};
 use super::slots::{ENTRIES, SlotMemory};
@@ -25,8 +28,57 @@ use super::syscall;
 use super::texts::{Names, Texts};
 use crate::model::Text;
 
-/// Entries that one system call takes out of a table.
-const BATCH: usize = 8192;
+/// Entries that one system call takes out of a table: few enough that they are still in a
+/// processor's own cache when they are looked at.
+const BATCH: usize = 2048;
+
+/// How many functions can be counted in an interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Capacity {
+    /// 100,000 that nobody has seen before, and more when more than half of the room was needed.
+    #[default]
+    AsNeeded,
+    /// So many.
+    Fixed(u32),
+}
+
+impl Capacity {
+    /// What tables begin with, and what they grow to: 120 bytes of the kernel's memory for each
+    /// entry, twice.
+    const LEAST: u32 = 1 << 17;
+    const MOST: u32 = 1 << 20;
+
+    fn at_first(self) -> u32 {
+        match self {
+            Self::AsNeeded => Self::LEAST,
+            Self::Fixed(size) => size,
+        }
+    }
+
+    /// How much room there is to be after an interval in which a table of `size` would have needed
+    /// `needed` entries.
+    fn after(self, size: u32, needed: u64) -> u32 {
+        match self {
+            Self::AsNeeded if needed > u64::from(size / 2) => {
+                let twice = needed.saturating_mul(2).min(Self::MOST.into());
+                u32::try_from(twice).map_or(Self::MOST, u32::next_power_of_two)
+            }
+            Self::AsNeeded | Self::Fixed(_) => size,
+        }
+        .max(size)
+    }
+
+    /// Entries of the table of names: those of functions that are not called are kept, too.
+    pub(super) fn of_texts(self) -> u32 {
+        self.at_first().max(Self::LEAST).saturating_mul(2)
+    }
+
+    /// Entries of the table of functions that were seen in an earlier interval. Those that have no
+    /// room there have their names read anew in each.
+    pub(super) fn of_known(self) -> u32 {
+        self.at_first().clamp(Self::LEAST, Self::MOST)
+    }
+}
 
 /// What was counted in an interval.
 #[derive(Debug)]
@@ -37,8 +89,6 @@ pub struct Drained {
     pub time: SystemTime,
     /// The functions that were entered. Two of them can have the same pid, names and line.
     pub frames: Vec<Frame>,
-    /// The processes that entered them, by pid, as the kernel knew them.
-    pub processes: Vec<(u32, Seen)>,
     /// Hits that are in no frame.
     pub losses: Losses,
     /// Processes whose counts are incomplete, and what was seen there.
@@ -55,16 +105,15 @@ pub enum Incomplete {
 }
 
 /// The calls of one function.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Frame {
     /// The process.
     pub pid: u32,
     /// The line as the interpreter told it; below 1 when it did not know.
     pub line: i32,
-    /// The hash of the names: equal for equal names, whatever process they are of.
+    /// The hash of the names: equal for equal names, whatever process they are of. The kernel side
+    /// has them until the next interval ends.
     pub text: u64,
-    /// File and function.
-    pub names: Names,
     /// Entries in the interval.
     pub calls: u64,
 }
@@ -91,20 +140,32 @@ pub struct Losses {
     pub implausible: u64,
 }
 
+/// What the kernel side has noticed beside what it was to count or to tell.
+#[derive(Clone, Debug, Default)]
+pub struct Noticed {
+    /// Hits that are in no frame and no event.
+    pub losses: Losses,
+    /// Processes whose counts are incomplete, and what was seen there.
+    pub incomplete: Vec<(u32, Incomplete)>,
+}
+
 /// The maps in which calls are counted.
 pub(super) struct Counts {
     active: ArrayOfMaps<MapData>,
     active_fd: OwnedFd,
-    /// The kernel's list of the tables, which keeps them.
-    _tables: ArrayOfMaps<MapData>,
+    /// The kernel's list of the tables.
+    tables: ArrayOfMaps<MapData>,
     halves: [Half; 2],
+    capacity: Capacity,
+    /// Entries that each table is to have.
+    size: u32,
     current: usize,
     /// The tables have been exchanged already.
     is_exchanged: bool,
+    /// Frames of the last interval.
+    frames: usize,
     texts: Texts,
     processes: HashMap<MapData, u32, ProcessName>,
-    /// The site whose hits are no calls.
-    left_out: Option<u32>,
     losses: Array<MapData, u64>,
     losses_before: [u64; Loss::COUNT as usize],
     problems: HashMap<MapData, ProblemKey, u64>,
@@ -129,10 +190,12 @@ struct Half {
     slots: MapData,
     memory: SlotMemory,
     table: MapData,
+    /// Entries that the table has room for.
+    size: u32,
 }
 
 impl Counts {
-    pub(super) fn new(ebpf: &mut Ebpf, table_size: u32) -> Result<Self, MapError> {
+    pub(super) fn new(ebpf: &mut Ebpf, capacity: Capacity) -> Result<Self, MapError> {
         let mut take = |name: &str| {
             take_map(ebpf, name).map_err(|_| MapError::InvalidName {
                 name: name.to_owned(),
@@ -146,36 +209,39 @@ impl Counts {
         };
         let active_fd = data.fd().as_fd().try_clone_to_owned()?;
         let mut active = ArrayOfMaps::try_from(active)?;
-        let texts = Texts::new(HashMap::try_from(take("TEXTS")?)?);
+        let texts = HashMap::try_from(take("TEXTS")?)?;
+        let texts = Texts::new(texts, capacity.of_texts());
         let processes = HashMap::try_from(take("PROCESSES")?)?;
         let losses = Array::try_from(take("LOSSES")?)?;
         let problems = HashMap::try_from(take("PROBLEMS")?)?;
         let mut tables = ArrayOfMaps::try_from(take("TABLES")?)?;
-        let halves = [new_half(0, table_size)?, new_half(1, table_size)?];
-        for (index, half) in (0..).zip(&halves) {
-            tables.set(index, &half.table, 0)?;
-        }
-        let [first, _] = &halves;
-        active.set(0, &first.slots, 0)?;
+        let size = capacity.at_first();
+        let halves = [new_half(0, size)?, new_half(1, size)?];
+        let [Half { slots, .. }, _] = &halves;
+        // The kernel waits some ten milliseconds for each, though nothing runs yet.
+        thread::scope(|scope| {
+            let activated = scope.spawn(|| active.set(0, slots, 0));
+            for (index, half) in (0..).zip(&halves) {
+                tables.set(index, &half.table, 0)?;
+            }
+            activated.join().unwrap_or(Ok(()))
+        })?;
         Ok(Self {
             active,
             active_fd,
-            _tables: tables,
+            tables,
             halves,
+            capacity,
+            size,
             current: 0,
             is_exchanged: false,
+            frames: 0,
             texts,
             processes,
-            left_out: None,
             losses,
             losses_before: [0; Loss::COUNT as usize],
             problems,
         })
-    }
-
-    /// Leaves out what is hit at a site of pytop's own.
-    pub(super) fn leave_out(&mut self, site: SiteId) {
-        self.left_out = Some(site.0.into());
     }
 
     /// Begins a drain. What this returns is to be made before [`Self::drain`].
@@ -197,6 +263,7 @@ impl Counts {
         if !is_exchanged {
             self.current = 1 - self.current;
         }
+        let index = 1 - self.current;
         let [first, second] = &mut self.halves;
         let (full, empty) = if self.current == 0 {
             (second, first)
@@ -210,34 +277,31 @@ impl Counts {
         let time = SystemTime::now();
         let mut losses = new_losses(&self.losses, &mut self.losses_before)?;
 
-        let mut frames = Vec::new();
-        let mut pids: Vec<u32> = Vec::new();
+        // As many as the last time, as a rule.
+        let mut frames = Vec::with_capacity(self.frames + self.frames / 8);
         let texts = &mut self.texts;
         texts.begin_interval();
         let memory = &mut full.memory;
-        let left_out = self.left_out;
+        let mut entries = 0;
         syscall::take_all(
             full.table.fd().as_fd(),
             BATCH,
             |keys: &[FrameKey], counts: &[FrameCount]| {
+                entries += keys.len() as u64;
                 for (key, count) in keys.iter().zip(counts) {
                     let calls =
                         count.calls + count.slot.checked_sub(1).map_or(0, |n| memory.take(n));
-                    if left_out == Some(count.site) {
+                    if count.site == METER_SITE {
                         continue;
-                    }
-                    if pids.last() != Some(&key.pid) {
-                        pids.push(key.pid);
                     }
                     if count.names.text == 0 {
                         losses.unreadable_name += calls;
                         bring_into_memory(key.pid, count.names.quick);
-                    } else if let Some(names) = texts.get(count.names.text) {
+                    } else if texts.mark(count.names.text) {
                         frames.push(Frame {
                             pid: key.pid,
                             line: count.line,
                             text: count.names.text,
-                            names,
                             calls,
                         });
                     } else {
@@ -249,18 +313,24 @@ impl Counts {
         .map_err(batch_error)?;
         texts.end_interval();
 
-        pids.sort_unstable();
-        pids.dedup();
-        let processes = pids
-            .into_iter()
-            .filter_map(|pid| Some((pid, self.seen(pid)?)))
-            .collect();
+        self.frames = frames.len();
+        let needed = entries.saturating_add(losses.table_full);
+        self.size = self.capacity.after(self.size, needed);
+        if full.size < self.size {
+            // Without the memory for it, the old one goes on, and says what it has no room for.
+            let larger = new_table(self.size).ok();
+            if let Some(larger) = larger
+                && self.tables.set(u32::from(index != 0), &larger, 0).is_ok()
+            {
+                full.table = larger;
+                full.size = self.size;
+            }
+        }
         let incomplete = self.incomplete()?;
         Ok(Drained {
             at,
             time,
             frames,
-            processes,
             losses,
             incomplete,
         })
@@ -273,6 +343,21 @@ impl Counts {
                 visit(u32::try_from(owner >> 32).unwrap_or(0), calls);
             });
         }
+    }
+
+    /// File and function, by their hash in an event.
+    pub(super) fn look_up(&mut self, text: u64) -> Option<Names> {
+        self.texts.mark(text);
+        self.texts.get(text).cloned()
+    }
+
+    pub(super) fn notice(&mut self) -> Result<Noticed, MapError> {
+        self.texts.end_interval();
+        self.texts.begin_interval();
+        Ok(Noticed {
+            losses: new_losses(&self.losses, &mut self.losses_before)?,
+            incomplete: self.incomplete()?,
+        })
     }
 
     /// What the kernel side has noticed of processes since the last time.
@@ -300,6 +385,11 @@ impl Counts {
             // Not there is as good as removed.
             let _ = self.processes.remove(&pid);
         }
+    }
+
+    /// File and function, by the hash of a [`Frame`] of the last interval.
+    pub(super) fn names(&self, text: u64) -> Option<&Names> {
+        self.texts.get(text)
     }
 
     pub(super) fn seen(&self, pid: u32) -> Option<Seen> {
@@ -346,19 +436,14 @@ fn batch_error(io_error: io::Error) -> MapError {
     })
 }
 
-fn new_half(index: u32, table_size: u32) -> Result<Half, MapError> {
+fn new_half(index: u32, size: u32) -> Result<Half, MapError> {
     let slots = new_map::<u32, Slot>(
         "pytop_slots",
         bpf_map_type::BPF_MAP_TYPE_ARRAY,
         ENTRIES.try_into().unwrap_or(u32::MAX),
         BPF_F_MMAPABLE,
     )?;
-    let table = new_map::<FrameKey, FrameCount>(
-        "pytop_counts",
-        bpf_map_type::BPF_MAP_TYPE_HASH,
-        table_size,
-        0,
-    )?;
+    let table = new_table(size)?;
     let memory = SlotMemory::map(slots.fd(), index).map_err(|io_error| {
         MapError::SyscallError(SyscallError {
             call: "mmap",
@@ -369,7 +454,17 @@ fn new_half(index: u32, table_size: u32) -> Result<Half, MapError> {
         slots,
         memory,
         table,
+        size,
     })
+}
+
+/// With its memory from the start. A table whose entries are allocated when they are needed has half
+/// the memory of one that is half full, but with 100,000 functions a drain, which frees them all, takes
+/// half as much again of the kernel's time, a first hit costs no less, and it has no room when the
+/// kernel has no memory at hand that moment.
+fn new_table(size: u32) -> Result<MapData, MapError> {
+    let kind = bpf_map_type::BPF_MAP_TYPE_HASH;
+    new_map::<FrameKey, FrameCount>("pytop_counts", kind, size, 0)
 }
 
 fn new_map<K, V>(
@@ -398,4 +493,32 @@ fn bring_into_memory(pid: u32, address: u64) {
         &mut [IoSliceMut::new(&mut byte)],
         &remote,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_grow_before_they_are_full_and_never_shrink() {
+        let size = Capacity::LEAST;
+        for (needed, expected) in [
+            (0, size),
+            (100_000 / 2, size),
+            (u64::from(size / 2), size),
+            (u64::from(size / 2) + 1, size * 2),
+            (u64::from(size), size * 2),
+            (u64::from(size) * 3, size * 8),
+            (u64::MAX, Capacity::MOST),
+        ] {
+            assert_eq!(Capacity::AsNeeded.after(size, needed), expected, "{needed}");
+            assert_eq!(Capacity::Fixed(1024).after(1024, needed), 1024);
+        }
+        let most = Capacity::MOST;
+        assert_eq!(Capacity::AsNeeded.after(most, 1), most);
+        assert_eq!(Capacity::AsNeeded.after(most, u64::MAX), most);
+        assert!(Capacity::AsNeeded.at_first() >= 100_000);
+        assert_eq!(Capacity::Fixed(64).of_texts(), 2 * size);
+        assert_eq!(Capacity::Fixed(u32::MAX).of_texts(), u32::MAX);
+    }
 }

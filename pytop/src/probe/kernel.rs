@@ -1,21 +1,31 @@
 //! Loading pytop's programs and maps into the kernel.
 
+mod survey;
+
+use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::thread;
 use std::time::Duration;
 
-use aya::maps::{Array, HashMap, MapData, MapError};
+use aya::maps::{Array, MapData, MapError};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use pytop_common::code::CodeSpec;
+use pytop_common::count::METER_SITE;
 use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::QuickSite;
+use pytop_common::trace::FrameSpec;
 use thiserror::Error;
 
-use super::counts::{Counts, Drained, Exchange, Seen};
+pub use survey::{Loaded, Survey};
+
+use super::counts::{Capacity, Counts, Drained, Exchange, Noticed, Seen};
+use super::events::Events;
 use super::meter::{self, Meter};
 use super::program::{Program, ProgramError, Programs, Purpose};
 use super::quick::quick_site;
 use super::syscall::{self, UprobeEvent};
+use super::texts::Names;
 use super::uprobe::{AttachError, Place, Probe, Target, has_links, hint, place};
 use crate::os_error::{describe, is_refusal};
 
@@ -32,6 +42,8 @@ pub enum Description {
     Marker(MarkerSpec),
     /// What is where at a probe without a marker.
     Code(CodeSpec),
+    /// What is where at a probe of a trace.
+    Frame(FrameSpec),
     /// That it was hit is all.
     Nothing,
 }
@@ -49,9 +61,29 @@ pub struct Kernel {
     markers: Array<MapData, MarkerSpec>,
     codes: Array<MapData, CodeSpec>,
     /// What makes a quick program for each site that can have one.
-    quick: Vec<Option<QuickSite>>,
+    quick: HashMap<SiteId, QuickSite>,
+    frames: Array<MapData, FrameSpec>,
+    next_site: u16,
     counts: Counts,
-    doors: HashMap<MapData, u32, u64>,
+    doors: aya::maps::HashMap<MapData, u32, u64>,
+    events: Events,
+}
+
+/// How much room a trace has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of the ring of events: a power of two, and no less than a page.
+    pub ring: u32,
+    /// Frames below so many others are not told.
+    pub max_depth: u32,
+}
+
+impl Room {
+    /// None: for a top, which counts.
+    const NONE: Self = Self {
+        ring: 4096,
+        max_depth: 0,
+    };
 }
 
 /// Why the programs could not be loaded.
@@ -93,72 +125,79 @@ pub enum LoadError {
 }
 
 impl Kernel {
-    /// Loads programs and maps. Up to `table_size` functions can be counted in one interval.
-    pub fn load(table_size: u32) -> Result<Self, LoadError> {
-        Self::load_with(table_size, true)
+    /// Loads programs and maps.
+    pub fn load(capacity: Capacity) -> Result<Self, LoadError> {
+        Self::load_with(capacity, Room::NONE, true)
+    }
+
+    /// Loads programs and maps for a trace.
+    pub fn load_for_trace(room: Room) -> Result<Self, LoadError> {
+        Self::load_with(Capacity::Fixed(1), room, true)
     }
 
     /// [`Kernel::load`], but each probe becomes a perf event, as on kernels without `uprobe_multi`
     /// links.
-    pub fn load_without_links(table_size: u32) -> Result<Self, LoadError> {
-        Self::load_with(table_size, false)
+    pub fn load_without_links(capacity: Capacity) -> Result<Self, LoadError> {
+        Self::load_with(capacity, Room::NONE, false)
     }
 
-    fn load_with(table_size: u32, links: bool) -> Result<Self, LoadError> {
+    fn load_with(capacity: Capacity, room: Room, links: bool) -> Result<Self, LoadError> {
         let pmu_type = uprobe_pmu_type()?;
         require_uprobes(pmu_type)?;
-        let seed = rand_seed();
-        // Kernel types are of no use to programs that read none, and the log costs time; a failed
-        // load is repeated with the log on.
-        let load = |level| {
-            EbpfLoader::new()
-                .btf(None)
-                .verifier_log_level(level)
-                .override_global("SEED", &seed, true)
-                .load(OBJECT)
-        };
-        let mut ebpf = load(VerifierLogLevel::DISABLE).map_err(|error| explain(&error))?;
-        let mut programs = Programs::new(OBJECT, ebpf.maps(), Purpose::Event)?;
-        require_lossless_uprobes(&programs)?;
-        if links {
-            programs.set_purpose(Purpose::Multi);
-            if !programs.get(Program::FunctionEntry).is_ok_and(has_links) {
-                programs.set_purpose(Purpose::Event);
-            }
-        }
-        // The first program says whether this kernel takes any.
-        let first = programs.get(Program::FunctionEntry);
-        first.map_err(|error| explain_program(&error))?;
+        let (mut ebpf, mut programs) = load_object(capacity, room)?;
+        // The kernel works at the one, and waits at the other.
+        let (ready, counts) = thread::scope(|scope| {
+            let counts = scope.spawn(|| Counts::new(&mut ebpf, capacity));
+            let ready = prepare(&mut programs, links);
+            (ready, counts.join())
+        });
+        ready?;
+        let counts = counts.map_err(|_| failed("making the tables failed"))?;
+        let counts = counts.map_err(|error| explain_map(&error))?;
         let markers = Array::try_from(take_map(&mut ebpf, "MARKERS")?).map_err(failed)?;
         let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
-        let doors = HashMap::try_from(take_map(&mut ebpf, "DOORS")?).map_err(failed)?;
-        let counts = Counts::new(&mut ebpf, table_size).map_err(|error| explain_map(&error))?;
+        let doors = take_map(&mut ebpf, "DOORS")?;
+        let doors = aya::maps::HashMap::try_from(doors).map_err(failed)?;
+        let frames = Array::try_from(take_map(&mut ebpf, "FRAMES")?).map_err(failed)?;
+        let events = Events::new(&mut ebpf).map_err(|error| explain_map(&error))?;
         Ok(Self {
             _ebpf: ebpf,
             programs,
             pmu_type,
             markers,
             codes,
-            quick: Vec::new(),
+            quick: HashMap::new(),
+            frames,
+            next_site: 0,
             counts,
             doors,
+            events,
         })
     }
 
     /// Makes known to the kernel side what it has to know of a probe.
     pub fn describe(&mut self, description: &Description) -> Result<SiteId, LoadError> {
-        let site = u16::try_from(self.quick.len()).unwrap_or(u16::MAX);
-        let index = u32::from(site);
-        let described = match description {
-            Description::Marker(spec) => self.markers.set(index, spec, 0),
-            Description::Code(spec) => self.codes.set(index, spec, 0),
-            Description::Nothing => Ok(()),
-        };
-        described.map_err(|error| LoadError::Failed {
-            reason: format!("no room for the description of one more probe: {error}"),
-        })?;
-        self.quick.push(quick_site(description));
-        Ok(SiteId(site))
+        let site = SiteId(self.next_site);
+        if u32::from(site.0) >= METER_SITE {
+            return Err(failed("no room for the description of one more probe"));
+        }
+        self.describe_at(site, description)?;
+        self.next_site += 1;
+        Ok(site)
+    }
+
+    fn describe_at(&mut self, site: SiteId, description: &Description) -> Result<(), LoadError> {
+        let index = u32::from(site.0);
+        match description {
+            Description::Marker(spec) => self.markers.set(index, spec, 0).map_err(failed)?,
+            Description::Code(spec) => self.codes.set(index, spec, 0).map_err(failed)?,
+            Description::Frame(spec) => self.frames.set(index, spec, 0).map_err(failed)?,
+            Description::Nothing => {}
+        }
+        if let Some(quick) = quick_site(description) {
+            self.quick.insert(site, quick);
+        }
+        Ok(())
     }
 
     /// Places probes in a file, which run `program`: all of them, or none.
@@ -169,10 +208,7 @@ impl Kernel {
         places: &[Place],
     ) -> Result<Vec<Probe>, AttachError> {
         let purpose = self.programs.purpose();
-        let quick = |place: &Place| {
-            let site = self.quick.get(usize::from(place.site.0));
-            site.copied().flatten()
-        };
+        let quick = |place: &Place| self.quick.get(&place.site).copied();
         let mut places: Vec<_> = places.iter().map(|place| (quick(place), *place)).collect();
         places.sort_by_key(|(quick, _)| *quick);
         let mut probes = Vec::new();
@@ -191,8 +227,8 @@ impl Kernel {
 
     /// What the cost of a hit can be measured with. `None` where pytop's own file cannot be probed.
     pub fn meter(&mut self) -> Option<Meter> {
-        let site = self.describe(&meter::description()).ok()?;
-        self.counts.leave_out(site);
+        let site = SiteId(u16::try_from(METER_SITE).ok()?);
+        self.describe_at(site, &meter::description()).ok()?;
         Meter::place(self, site)
     }
 
@@ -229,16 +265,85 @@ impl Kernel {
         passed.collect()
     }
 
-    /// What is known of a process that called a function or passed a door.
+    /// File and function of a frame of the interval that has ended last, by [`Frame::text`].
+    ///
+    /// [`Frame::text`]: super::Frame::text
+    #[must_use]
+    pub fn names(&self, text: u64) -> Option<&Names> {
+        self.counts.names(text)
+    }
+
+    /// What the kernel knows of a process that entered a function or passed a door.
     #[must_use]
     pub fn seen(&self, pid: u32) -> Option<Seen> {
         self.counts.seen(pid)
+    }
+
+    /// What has happened in traced threads.
+    pub fn events(&mut self) -> &mut Events {
+        &mut self.events
+    }
+
+    /// The names with this key in the table of texts, whether they were asked for before or not.
+    pub fn names_of_event(&mut self, text: u64) -> Option<Names> {
+        self.counts.look_up(text)
+    }
+
+    /// What was noticed since the call before, without a look at the counts: for a trace, which has
+    /// none.
+    pub fn notice(&mut self) -> Result<Noticed, MapError> {
+        self.counts.notice()
     }
 
     /// Forgets what the kernel knows of processes that have ended.
     pub fn forget_processes(&mut self, pids: impl IntoIterator<Item = u32>) {
         self.counts.forget_processes(pids);
     }
+}
+
+/// Finds out whether this kernel takes the programs, and by which kind of link.
+fn prepare(programs: &mut Programs, links: bool) -> Result<(), LoadError> {
+    require_lossless_uprobes(programs)?;
+    if links {
+        prefer_links(programs);
+    }
+    // The first program says whether this kernel takes any.
+    require_program(programs, Program::FunctionEntry)
+}
+
+/// Makes the maps of the object, and takes its programs, none of which is loaded yet.
+fn load_object(capacity: Capacity, room: Room) -> Result<(Ebpf, Programs), LoadError> {
+    let seed = rand_seed();
+    // Kernel types are of no use to programs that read none, and the log costs time: whatever is
+    // refused is a map.
+    let ebpf = EbpfLoader::new()
+        .btf(None)
+        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .override_global("SEED", &seed, true)
+        .map_max_entries("TEXTS", capacity.of_texts())
+        .map_max_entries("KNOWN", capacity.of_known())
+        .override_global("MAX_DEPTH", &room.max_depth, true)
+        .map_max_entries("EVENTS", room.ring)
+        .load(OBJECT)
+        .map_err(|error| explain(&error))?;
+    let programs = Programs::new(OBJECT, ebpf.maps(), Purpose::Event)?;
+    Ok((ebpf, programs))
+}
+
+/// Has programs loaded for `uprobe_multi` links where the kernel has these, and says whether it has.
+fn prefer_links(programs: &mut Programs) -> bool {
+    programs.set_purpose(Purpose::Multi);
+    let has_links = programs.get(Program::FunctionEntry).is_ok_and(has_links);
+    if !has_links {
+        programs.set_purpose(Purpose::Event);
+    }
+    has_links
+}
+
+/// Fails when the kernel does not take a program.
+fn require_program(programs: &mut Programs, program: Program) -> Result<(), LoadError> {
+    let loaded = programs.get(program).map(drop);
+    loaded.map_err(|error| explain_program(&error))
 }
 
 pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, LoadError> {

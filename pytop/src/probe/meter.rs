@@ -72,7 +72,7 @@ pub struct Meter {
 impl Meter {
     /// Places the probe. `None` where pytop's own file cannot be probed; the cost is not known then.
     ///
-    /// The hits are counted under `site`, and are no calls of anybody's.
+    /// The hits are those of `site`.
     pub(super) fn place(kernel: &mut Kernel, site: SiteId) -> Option<Self> {
         let path = Path::new("/proc/self/exe");
         let file = File::open(path).ok()?;

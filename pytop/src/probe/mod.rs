@@ -4,6 +4,7 @@
 //! Only this module talks to `bpf(2)`, `perf_event_open(2)` and `ptrace(2)`.
 
 mod counts;
+mod events;
 mod kernel;
 pub mod launch;
 mod meter;
@@ -18,8 +19,9 @@ mod syscall;
 mod texts;
 mod uprobe;
 
-pub use counts::{Drained, Exchange, Frame, Incomplete, Losses, Seen};
-pub use kernel::{Description, Kernel, LoadError, SiteId};
+pub use counts::{Capacity, Drained, Exchange, Frame, Incomplete, Losses, Noticed, Seen};
+pub use events::{Events, Thread};
+pub use kernel::{Description, Kernel, LoadError, Loaded, Room, SiteId, Survey};
 pub use meter::Meter;
 pub use process_clock::ProcessClock;
 pub use process_end::ProcessEnd;

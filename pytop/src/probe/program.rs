@@ -31,6 +31,22 @@ pub enum Program {
     Evaluation,
     /// Counts entries at the handler of a RESUME bytecode.
     Resume,
+    /// Tells an entry at a `function__entry` marker.
+    TraceEntry,
+    /// Tells an exit at a `function__return` marker.
+    TraceReturn,
+    /// Tells an entry at the frame evaluation function.
+    TraceEvaluation,
+    /// Tells an exit at the frame evaluation function.
+    TraceEvaluated,
+    /// Tells an entry at the handler of a RESUME bytecode.
+    TraceResume,
+    /// Tells an exit at the handler of a bytecode that leaves a frame.
+    TraceLeave,
+    /// Tells an entry by an exception at the frame evaluation function.
+    TraceThrow,
+    /// Tells that a generator was made.
+    TraceCreated,
     /// Notes that code made by a just-in-time compiler runs.
     Compiled,
     /// Notes that a process starts to run Python code.
@@ -40,11 +56,27 @@ pub enum Program {
 }
 
 impl Program {
+    /// Those that count, or see to it that counts are complete.
+    pub const COUNTING: [Self; 4] = [
+        Self::FunctionEntry,
+        Self::Evaluation,
+        Self::Resume,
+        Self::Compiled,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::FunctionEntry => "function_entry",
             Self::Evaluation => "evaluation",
             Self::Resume => "resume",
+            Self::TraceEntry => "trace_entry",
+            Self::TraceReturn => "trace_return",
+            Self::TraceEvaluation => "trace_evaluation",
+            Self::TraceEvaluated => "trace_evaluated",
+            Self::TraceResume => "trace_resume",
+            Self::TraceLeave => "trace_leave",
+            Self::TraceThrow => "trace_throw",
+            Self::TraceCreated => "trace_created",
             Self::Compiled => "compiled",
             Self::Door => "door",
             Self::Empty => "empty",
@@ -69,7 +101,11 @@ impl Program {
                 name: "quick_resume",
                 continuation: Continuation::Resume,
             }),
-            Self::Evaluation | Self::Compiled | Self::Door | Self::Empty => None,
+            Self::Evaluation => Some(Quick {
+                name: "quick_evaluation",
+                continuation: Continuation::Evaluation,
+            }),
+            _ => None,
         }
     }
 }
@@ -225,6 +261,11 @@ impl Programs {
         self.load(SLEEPABLE, true).map(drop)
     }
 
+    /// Whether the kernel knows the types that the object describes itself with.
+    pub(super) fn has_types(&self) -> bool {
+        self.types.is_some()
+    }
+
     /// What the programs are loaded for.
     pub(super) fn purpose(&self) -> Purpose {
         self.purpose
@@ -320,7 +361,8 @@ fn data(map: &Map) -> Option<&MapData> {
         | Map::ArrayOfMaps(data)
         | Map::HashMap(data)
         | Map::LruHashMap(data)
-        | Map::ProgramArray(data) => Some(data),
+        | Map::ProgramArray(data)
+        | Map::RingBuf(data) => Some(data),
         _ => None,
     }
 }

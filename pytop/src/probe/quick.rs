@@ -10,8 +10,8 @@ use super::kernel::Description;
 pub(super) fn quick_site(description: &Description) -> Option<QuickSite> {
     match description {
         Description::Marker(spec) => at_marker(spec),
-        Description::Code(spec) => at_resume(spec),
-        Description::Nothing => None,
+        Description::Code(spec) => at_resume(spec).or_else(|| at_evaluation(spec)),
+        Description::Frame(_) | Description::Nothing => None,
     }
 }
 
@@ -44,6 +44,23 @@ fn at_resume(spec: &CodeSpec) -> Option<QuickSite> {
         second: 0,
         line: 0,
         proof: spec.rule.proof,
+    })
+}
+
+/// The frame has to be in a register, and the pointer to its code object must not have a tag. The
+/// method knows of no RESUME.
+fn at_evaluation(spec: &CodeSpec) -> Option<QuickSite> {
+    let at = &spec.frame;
+    let is_quick = spec.instruction.register == NO_REGISTER
+        && at.register != NO_REGISTER
+        && at.memory == 0
+        && spec.offsets.tag == 0;
+    is_quick.then_some(QuickSite {
+        plus: i32::from(at.plus) + i32::from(spec.offsets.frame_to_code),
+        first: at.register,
+        second: 0,
+        line: 0,
+        proof: 0,
     })
 }
 
@@ -134,8 +151,28 @@ mod tests {
         in_memory.instruction.memory = 1;
         let mut unproven = spec;
         unproven.rule.proof = Proof::None as u8;
-        let evaluation = CodeSpec::default();
-        for other in [in_memory, unproven, evaluation] {
+        for other in [in_memory, unproven] {
+            assert_eq!(quick_site(&Description::Code(other)), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn an_evaluation_is_quick_when_its_frame_is_in_a_register() {
+        let mut spec = CodeSpec::default();
+        assert_eq!(quick_site(&Description::Code(spec)), None);
+        spec.frame.register = 13;
+        spec.offsets.frame_to_code = 32;
+        let quick = QuickSite {
+            plus: 32,
+            first: 13,
+            ..QuickSite::default()
+        };
+        assert_eq!(quick_site(&Description::Code(spec)), Some(quick));
+        let mut tagged = spec;
+        tagged.offsets.tag = 1;
+        let mut in_memory = spec;
+        in_memory.frame.memory = 1;
+        for other in [tagged, in_memory] {
             assert_eq!(quick_site(&Description::Code(other)), None, "{other:?}");
         }
     }

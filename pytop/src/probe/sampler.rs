@@ -99,7 +99,9 @@ impl ProcessSampler {
                     break;
                 };
                 match record.parse_record() {
-                    Ok(Record::Sample(sample)) => visit(sample.ip().map_or(Sample::Lost, Sample::At)),
+                    Ok(Record::Sample(sample)) => {
+                        visit(sample.ip().map_or(Sample::Lost, Sample::At))
+                    }
                     Ok(Record::Lost(_)) | Err(_) => visit(Sample::Lost),
                     Ok(_) => {}
                 }

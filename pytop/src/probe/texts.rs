@@ -7,20 +7,18 @@
 //! counts under its hash.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use aya::maps::{HashMap as BpfHashMap, MapData};
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use pytop_common::count::{Encoding, FrameText};
 
 use crate::model::Text;
 
-/// Names in the kernel's table above which those out of use are taken out.
-const KEPT_IN_KERNEL: usize = 65_536;
 /// Intervals for which a name is kept here after it was taken out there. One would do.
 const KEPT_AFTER_REMOVAL: u64 = 3;
 
 /// The names of a function, as its process has them; a name that was too long ends in `…`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Names {
     /// The code object's filename.
     pub filename: Text,
@@ -39,15 +37,22 @@ struct Entry {
 pub(super) struct Texts {
     table: BpfHashMap<MapData, u64, FrameText>,
     cache: HashMap<u64, Entry>,
+    /// Filenames, which many functions have in common.
+    filenames: HashSet<Text>,
     in_kernel: usize,
+    /// Names in the kernel's table above which those out of use are taken out.
+    kept_in_kernel: usize,
     interval: u64,
 }
 
 impl Texts {
-    pub(super) fn new(table: BpfHashMap<MapData, u64, FrameText>) -> Self {
+    /// Over the kernel's table, which has room for `size` names.
+    pub(super) fn new(table: BpfHashMap<MapData, u64, FrameText>, size: u32) -> Self {
         Self {
             table,
+            kept_in_kernel: usize::try_from(size / 2).unwrap_or(usize::MAX),
             cache: HashMap::new(),
+            filenames: HashSet::new(),
             in_kernel: 0,
             interval: 0,
         }
@@ -57,8 +62,8 @@ impl Texts {
         self.interval += 1;
     }
 
-    /// The names with this hash; `None` when the kernel has none.
-    pub(super) fn get(&mut self, hash: u64) -> Option<Names> {
+    /// Says that a function with these names was called, and whether its names are known.
+    pub(super) fn mark(&mut self, hash: u64) -> bool {
         let interval = self.interval;
         if let Some(entry) = self.cache.get_mut(&hash) {
             entry.last_used = interval;
@@ -67,25 +72,37 @@ impl Texts {
                 entry.removed = None;
                 self.in_kernel += 1;
             }
-            return Some(entry.names.clone());
+            return true;
         }
-        let text = self.table.get(&hash, 0).ok()?;
-        let names = names(&text);
+        let Ok(text) = self.table.get(&hash, 0) else {
+            return false;
+        };
+        let mut names = names(&text);
+        if let Some(same) = self.filenames.get(&names.filename) {
+            names.filename = same.clone();
+        } else {
+            self.filenames.insert(names.filename.clone());
+        }
         self.in_kernel += 1;
         self.cache.insert(
             hash,
             Entry {
-                names: names.clone(),
+                names,
                 last_used: interval,
                 removed: None,
             },
         );
-        Some(names)
+        true
+    }
+
+    /// Names that were marked in this interval.
+    pub(super) fn get(&self, hash: u64) -> Option<&Names> {
+        self.cache.get(&hash).map(|entry| &entry.names)
     }
 
     pub(super) fn end_interval(&mut self) {
         let interval = self.interval;
-        if self.in_kernel > KEPT_IN_KERNEL {
+        if self.in_kernel > self.kept_in_kernel {
             for (hash, entry) in &mut self.cache {
                 if entry.last_used < interval && entry.removed.is_none() {
                     // It is there, or the kernel has lost it already: either way it is out now.
@@ -95,11 +112,15 @@ impl Texts {
                 }
             }
         }
+        let before = self.cache.len();
         self.cache.retain(|_, entry| {
             entry
                 .removed
                 .is_none_or(|removed| removed.max(entry.last_used) + KEPT_AFTER_REMOVAL > interval)
         });
+        if self.cache.len() < before {
+            self.filenames.retain(Text::is_shared);
+        }
     }
 }
 

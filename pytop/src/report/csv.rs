@@ -23,9 +23,9 @@ pub(super) fn write(
             .write_record([
                 &*time,
                 &number(super::pid(entry)),
-                &text(entry.filename.as_ref()),
-                &number(entry.line),
-                &text(entry.function.as_ref()),
+                &text(entry.filename()),
+                &number(entry.line()),
+                &text(entry.name()),
                 &number(Some(entry.calls)),
             ])
             .map_err(plain)?;
@@ -96,7 +96,10 @@ mod tests {
     fn every_row_is_one_line_and_parses_back() {
         let names = hostile();
         let rows: Vec<_> = names.iter().map(|name| row(1, name, 1, name, 1)).collect();
-        let mut expected: Vec<_> = rows.iter().map(|row| row.function.to_string()).collect();
+        let mut expected: Vec<_> = rows
+            .iter()
+            .map(|row| row.function.name.to_string())
+            .collect();
         let view = View {
             top: None,
             ..View::default()

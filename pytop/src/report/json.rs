@@ -15,6 +15,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::ser::{CompactFormatter, Formatter};
@@ -23,7 +24,7 @@ use crate::model::text::is_hidden;
 use crate::model::{Entry, Method, ProcessStatus, Snapshot, Text};
 
 /// The version of the meaning of the fields. Added fields do not change it.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 1;
 
 pub(super) fn write(
     output: &mut impl Write,
@@ -33,7 +34,8 @@ pub(super) fn write(
     let object = Object {
         schema: SCHEMA,
         time: humantime::format_rfc3339_millis(snapshot.time).to_string(),
-        interval_s: rounded(snapshot.interval.as_secs_f64()),
+        interval_s: seconds(snapshot.interval),
+        drain_s: seconds(snapshot.drain),
         total_calls: snapshot.total_calls(),
         probe_cost: snapshot.probe_cost().map(rounded),
         functions: snapshot.rows.len(),
@@ -45,6 +47,11 @@ pub(super) fn write(
         processes: snapshot.processes.iter().map(Process::from).collect(),
         rows: Rows(entries),
     };
+    write_line(output, &object)
+}
+
+/// One object on a line of its own, safe to show.
+pub(super) fn write_line(output: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
     object.serialize(&mut serde_json::Serializer::with_formatter(
         &mut *output,
         Visible,
@@ -52,11 +59,17 @@ pub(super) fn write(
     output.write_all(b"\n")
 }
 
+/// To the microsecond.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e6
+}
+
 #[derive(Serialize)]
 struct Object<'a> {
     schema: u32,
     time: String,
     interval_s: f64,
+    drain_s: f64,
     total_calls: u64,
     probe_cost: Option<f64>,
     functions: usize,
@@ -111,7 +124,9 @@ impl<'a> From<&'a ProcessStatus> for Process<'a> {
             ended: process.ended,
             estimated: process.estimate.map(|_| true),
             counted_share: process.estimate.map(|estimate| rounded(estimate.counted)),
-            uncertainty: process.estimate.map(|estimate| rounded(estimate.uncertainty)),
+            uncertainty: process
+                .estimate
+                .map(|estimate| rounded(estimate.uncertainty)),
         }
     }
 }
@@ -128,9 +143,9 @@ impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(|entry| Row {
             pid: super::pid(entry),
-            filename: entry.filename.as_ref().map(unicode),
-            line: entry.line,
-            function: entry.function.as_ref().map(unicode),
+            filename: entry.filename().map(unicode),
+            line: entry.line(),
+            function: entry.name().map(unicode),
             calls: entry.calls,
             estimated: entry.estimated.map(|_| true),
             counted_share: entry.estimated.map(rounded),
@@ -152,7 +167,7 @@ struct Row<'a> {
 }
 
 /// The text itself where it is UTF-8; otherwise with `\xNN` for each byte that is not.
-fn unicode(text: &Text) -> Cow<'_, str> {
+pub(super) fn unicode(text: &Text) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     if let Ok(text) = str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -169,7 +184,7 @@ fn unicode(text: &Text) -> Cow<'_, str> {
 }
 
 /// Writes what is hidden as an escape, of which JSON itself asks only for the lowest controls.
-struct Visible;
+pub(super) struct Visible;
 
 impl Formatter for Visible {
     fn write_string_fragment<W: ?Sized + Write>(
@@ -226,14 +241,14 @@ mod tests {
             .concat()
         };
         let expected = [
-            r#"{"schema":1,"time":"2026-11-22T18:00:01.250Z","interval_s":1.0003,"#,
+            r#"{"schema":1,"time":"2026-11-22T18:00:01.250Z","interval_s":1.0003,"drain_s":0.02,"#,
             r#""total_calls":2002,"probe_cost":0.0012,"functions":2,"#,
             r#""uncounted":{"table_full":0,"unreadable_name":0,"implausible":0},"#,
             &processes("2002"),
             r#""rows":[{"pid":812,"filename":"/srv/app.py","line":2,"function":"f","calls":2000},"#,
             r#"{"pid":812,"filename":"/srv/app.py","line":3,"function":"g","calls":2}]}"#,
             "\n",
-            r#"{"schema":1,"time":"2026-11-22T18:00:01.250Z","interval_s":1.0003,"#,
+            r#"{"schema":1,"time":"2026-11-22T18:00:01.250Z","interval_s":1.0003,"drain_s":0.02,"#,
             r#""total_calls":11,"probe_cost":0.0012,"functions":1,"#,
             r#""uncounted":{"table_full":7,"unreadable_name":3,"implausible":0},"#,
             &processes("1"),

@@ -11,13 +11,20 @@
 //! process       its    the executable's  -        -           of all functions
 //! ```
 
+mod columns;
 mod csv;
+mod doctor;
 mod json;
+mod probes;
 mod table;
+mod trace;
 
 use std::io::{self, BufWriter, Write};
 
+pub use doctor::write as write_diagnosis;
+pub use probes::write as write_probes;
 pub use table::Layout;
+pub use trace::TraceReport;
 
 use crate::cli::Format;
 use crate::model::{Entry, EntryKey, Snapshot, Totals, View};
@@ -103,7 +110,7 @@ impl<W: Write> Report<W> {
 fn pid(entry: &Entry) -> Option<u32> {
     match entry.key {
         EntryKey::File(_) => None,
-        EntryKey::Function { pid, .. } | EntryKey::Process(pid) => Some(pid),
+        EntryKey::Function(_) | EntryKey::Process(_) => entry.pid,
     }
 }
 
@@ -127,13 +134,8 @@ mod tests {
         function: impl AsRef<[u8]>,
         calls: u64,
     ) -> Row {
-        Row {
-            pid,
-            filename: filename.as_ref().into(),
-            line: (line > 0).then_some(line),
-            function: function.as_ref().into(),
-            calls,
-        }
+        let line = (line > 0).then_some(line);
+        Row::new(pid, filename.as_ref(), line, function.as_ref(), calls)
     }
 
     pub(super) fn process(pid: u32, exe: &str, coverage: Coverage) -> ProcessStatus {
@@ -165,6 +167,7 @@ mod tests {
         Snapshot {
             time: time(),
             interval: Duration::from_micros(1_000_300),
+            drain: Duration::from_millis(20),
             rows,
             uncounted: Uncounted::default(),
             processes: vec![counted, silent],
@@ -278,13 +281,7 @@ mod tests {
             ));
             snapshot.rows = names
                 .iter()
-                .map(|name| Row {
-                    filename: name.clone(),
-                    function: name.clone(),
-                    pid: 1,
-                    line: None,
-                    calls: 1,
-                })
+                .map(|name| Row::new(1, name.clone(), None, name.clone(), 1))
                 .collect();
         }
     }

@@ -23,7 +23,7 @@ pub struct Layout {
 impl Layout {
     /// Without a limit, columns are this wide at most. Longer text is not cut.
     const COLUMN_MAX: usize = 100;
-    /// With a limit, the filename and the function have this together, whatever the limit.
+    /// With a limit, text has this much, whatever the limit: filename and function together.
     const TEXT_MIN: usize = 20;
     /// What stands for a part that was cut.
     const CUT: &str = "...";
@@ -49,6 +49,12 @@ impl Layout {
         Self {
             width: cells.filter(|cells| *cells > 0),
         }
+    }
+
+    /// The cells for text that is behind others, [`Layout::TEXT_MIN`] at least; `None` for no limit.
+    pub(super) fn room_after(self, others: usize) -> Option<usize> {
+        let width = self.width?;
+        Some(width.saturating_sub(others).max(Self::TEXT_MIN))
     }
 }
 
@@ -108,7 +114,10 @@ fn write_summary(
         some => write!(output, " ({some} incompletely)")?,
     }
     let estimated = snapshot.processes.iter();
-    match estimated.filter(|process| process.estimate.is_some()).count() {
+    match estimated
+        .filter(|process| process.estimate.is_some())
+        .count()
+    {
         0 => {}
         some => write!(output, ", {some} by estimate (~)")?,
     }
@@ -192,15 +201,15 @@ struct Printed<'a> {
 impl<'a> Printed<'a> {
     fn of(entry: &'a Entry, with_total: bool) -> Self {
         let number = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
-        let text = |value: &'a Option<Text>| match value {
+        let text = |value: Option<&'a Text>| match value {
             Some(value) if !value.is_empty() => value.visible(),
             _ => "-".into(),
         };
         Self {
             pid: number(super::pid(entry)),
-            filename: text(&entry.filename),
-            line: number(entry.line),
-            function: text(&entry.function),
+            filename: text(entry.filename()),
+            line: number(entry.line()),
+            function: text(entry.name()),
             calls: if entry.estimated.is_some() {
                 format!("~{}", entry.calls)
             } else {
@@ -350,7 +359,7 @@ fn take(room: &mut usize, character: char) -> bool {
 }
 
 /// Terminal cells of a text: 2 for each East Asian wide character, 0 for a combining mark.
-fn cells(text: &str) -> usize {
+pub(super) fn cells(text: &str) -> usize {
     if text.is_ascii() {
         text.len()
     } else {

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! ~/.cache/pytop/code-0a1b….json
-//! {"pytop":"0.1.0","analysis":"5f2c…","content":"683eb0-1c0d…","sum":"9f86d0…","found":"{…}"}
+//! {"pytop":"0.1.0","analysis":"5f2c…","content":"683eb0-1c0d…","found":"{…}",
+//!  "verified":["fe:00 525064 6834848 1764…"],"sum":"9f86d0…"}
 //! ```
 //!
 //! A probe in the wrong place would hurt a program, so nothing is taken on trust. The folder and the
@@ -14,12 +15,24 @@
 //! its checksum and to be of this version. The interpreter has to be the very file that was
 //! examined, byte for byte: whoever changes a program leaves it its identification, and reading and
 //! hashing the whole of it takes a tenth of the time. Whatever fails is ignored, and replaced.
+//!
+//! A file whose bytes have been compared is known again without that, by its device, inode, size,
+//! and times of modification and change, to the nanosecond. Nobody can set the time of change, and
+//! each write sets it, but for these, for which the bytes are compared every time:
+//!
+//! - a write soon after another one, which may get the same time, or through a shared mapping, whose
+//!   time is set at the first write to a page only, until the page is written back (30 s by
+//!   default, `vm.dirty_expire_centisecs`): files that were changed within the [`SETTLING`] time;
+//! - a file system that does not keep the time itself (network, FUSE), or does not set it for
+//!   mappings (tmpfs): all but those of [`KEEPS_TIMES`].
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use foldhash::quality::FixedState;
 use nix::unistd::{User, geteuid};
@@ -35,10 +48,25 @@ const MAX_INTERPRETER: u64 = 512 << 20;
 /// Bytes of an interpreter that are read at once.
 const CHUNK: usize = 1 << 18;
 
+/// How long ago the last change of a file has to be for the file to be known by its times.
+const SETTLING: Duration = Duration::from_mins(1);
+/// Files of one content that are known by their times.
+const MOST_VERIFIED: usize = 64;
+/// The file systems that set the time of change at each write, by their numbers (statfs(2)).
+const KEEPS_TIMES: [libc::c_long; 5] = [
+    libc::EXT4_SUPER_MAGIC,
+    libc::XFS_SUPER_MAGIC,
+    libc::BTRFS_SUPER_MAGIC,
+    libc::F2FS_SUPER_MAGIC,
+    libc::OVERLAYFS_SUPER_MAGIC,
+];
+
 /// The folder of the kept findings.
 #[derive(Debug, Default)]
 pub(super) struct CodeCache {
     folder: Option<PathBuf>,
+    /// Held while an entry is replaced: several files can have one.
+    replacing: Mutex<()>,
 }
 
 /// What is in a file of the folder.
@@ -48,10 +76,12 @@ struct Entry {
     analysis: String,
     /// Length and hash of the interpreter's file.
     content: String,
-    /// SHA-256 of `found`.
-    sum: String,
     /// A [`CodeMethod`] in JSON.
     found: String,
+    /// The files that had this content when they were read, as [`identity`] has them, oldest first.
+    verified: Vec<String>,
+    /// SHA-256 of all the others.
+    sum: String,
 }
 
 impl CodeCache {
@@ -66,15 +96,24 @@ impl CodeCache {
         });
         Self {
             folder: folder.map(|folder| folder.join("pytop")),
+            replacing: Mutex::default(),
         }
     }
 
     /// What is known of an interpreter's file.
     pub(super) fn find(&self, interpreter: &File, build_id: &[u8]) -> Option<CodeMethod> {
-        let text = read_own(&self.path(build_id)?).ok()?;
-        let entry: Entry = serde_json::from_slice(&text).ok()?;
-        let is_valid = entry.is_valid() && Some(entry.content) == content(interpreter);
-        parse(is_valid.then_some(&entry.found)?)
+        let path = self.path(build_id)?;
+        let entry = Entry::read(&path)?;
+        // Taken before the file is read: what is written meanwhile makes it another one.
+        let identity = identity(interpreter, SystemTime::now());
+        let is_verified = |identity| entry.verified.contains(identity);
+        if !identity.as_ref().is_some_and(is_verified) {
+            (entry.content == content(interpreter)?).then_some(())?;
+            if let Some(identity) = identity {
+                self.note(&path, &entry.content, identity);
+            }
+        }
+        parse(&entry.found)
     }
 
     /// Keeps what was found in an interpreter's file. A failure costs the next run some
@@ -86,20 +125,40 @@ impl CodeCache {
     fn try_keep(&self, interpreter: &File, build_id: &[u8], method: &CodeMethod) -> Option<()> {
         let path = self.path(build_id)?;
         let folder = path.parent()?;
-        let found = serde_json::to_string(method).ok()?;
+        let identity = identity(interpreter, SystemTime::now());
         let entry = Entry {
             pytop: env!("CARGO_PKG_VERSION").to_owned(),
             analysis: ANALYSIS.to_owned(),
             content: content(interpreter)?,
-            sum: sum(&found),
-            found,
+            found: serde_json::to_string(method).ok()?,
+            verified: identity.into_iter().collect(),
+            sum: String::new(),
         };
-        let mut text = serde_json::to_vec(&entry).ok()?;
-        text.push(b'\n');
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700).create(folder).ok()?;
         is_own_folder(folder).then_some(())?;
-        write_whole(&path, &text).ok()
+        let _replacing = self
+            .replacing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        entry.write(&path)
+    }
+
+    /// Notes that a file had the content of an entry. A failure costs the next run a look at it.
+    fn note(&self, path: &Path, content: &str, identity: String) {
+        let _replacing = self
+            .replacing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut entry) = Entry::read(path)
+            && entry.content == content
+            && !entry.verified.contains(&identity)
+        {
+            let excess = (entry.verified.len() + 1).saturating_sub(MOST_VERIFIED);
+            entry.verified.drain(..excess);
+            entry.verified.push(identity);
+            entry.write(path);
+        }
     }
 
     fn path(&self, build_id: &[u8]) -> Option<PathBuf> {
@@ -113,11 +172,34 @@ impl CodeCache {
 }
 
 impl Entry {
+    /// The entry in a file, if it is whole, of this version, and nobody else can have written it.
+    fn read(path: &Path) -> Option<Self> {
+        let entry: Self = serde_json::from_slice(&read_own(path).ok()?).ok()?;
+        entry.is_valid().then_some(entry)
+    }
+
+    fn write(mut self, path: &Path) -> Option<()> {
+        self.sum = self.checksum();
+        let mut text = serde_json::to_vec(&self).ok()?;
+        text.push(b'\n');
+        write_whole(path, &text).ok()
+    }
+
     /// Whether it is whole, and of this version.
     fn is_valid(&self) -> bool {
         self.pytop == env!("CARGO_PKG_VERSION")
             && self.analysis == ANALYSIS
-            && self.sum == sum(&self.found)
+            && self.sum == self.checksum()
+    }
+
+    fn checksum(&self) -> String {
+        let mut hasher = Sha256::new();
+        let texts = [&self.pytop, &self.analysis, &self.content, &self.found];
+        for text in texts.into_iter().chain(&self.verified) {
+            hasher.update(text.len().to_le_bytes());
+            hasher.update(text);
+        }
+        hex(&hasher.finalize())
     }
 }
 
@@ -143,6 +225,32 @@ fn content(file: &File) -> Option<String> {
         offset += count as u64;
     }
     Some(format!("{length:x}-{:016x}", hasher.finish()))
+}
+
+/// What tells the file and its present state from every other. `None` when that may not be enough.
+fn identity(file: &File, now: SystemTime) -> Option<String> {
+    let system = nix::sys::statfs::fstatfs(file).ok()?;
+    if !KEEPS_TIMES.contains(&system.filesystem_type().0) {
+        return None;
+    }
+    let stat = file.metadata().ok()?;
+    let seconds = u64::try_from(stat.ctime()).ok()?;
+    let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    // A change in the future is none that has settled.
+    if now.duration_since(changed).ok()? < SETTLING {
+        return None;
+    }
+    Some(format!(
+        "{:x}:{:x} {} {} {}.{:09} {}.{:09}",
+        libc::major(stat.dev()),
+        libc::minor(stat.dev()),
+        stat.ino(),
+        stat.len(),
+        stat.mtime(),
+        stat.mtime_nsec(),
+        stat.ctime(),
+        stat.ctime_nsec()
+    ))
 }
 
 /// The ways in for fuzzing.
@@ -206,10 +314,6 @@ fn is_own(metadata: &fs::Metadata) -> bool {
     metadata.uid() == geteuid().as_raw() && metadata.mode() & OTHERS_MAY_WRITE == 0
 }
 
-fn sum(text: &str) -> String {
-    hex(&Sha256::digest(text))
-}
-
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -249,6 +353,8 @@ mod tests {
                 layout: Layout {
                     frame_to_code: 0x20,
                     tagged_code_pointer: false,
+                    frame_to_previous: 0x18,
+                    frame_to_owner: None,
                     object_to_type: 8,
                     code_type: None,
                     code: CodeLayout {
@@ -272,6 +378,7 @@ mod tests {
                 interpreter: File::open(&path).unwrap(),
                 cache: CodeCache {
                     folder: Some(folder.path().join("cache/pytop")),
+                    replacing: Mutex::default(),
                 },
                 folder,
                 method,
@@ -341,6 +448,11 @@ mod tests {
             assert!(text.contains(&was), "{text}");
             fs::write(fixture.entry(), text.replace(&was, is)).unwrap();
             assert_eq!(fixture.find(), None);
+            // With its checksum made anew, too.
+            let mut entry: Entry = serde_json::from_str(&text.replace(&was, is)).unwrap();
+            entry.sum = entry.checksum();
+            fs::write(fixture.entry(), serde_json::to_vec(&entry).unwrap()).unwrap();
+            assert_eq!(fixture.find(), None);
         }
         fs::write(fixture.entry(), &text).unwrap();
         // One byte far from any probe.
@@ -348,6 +460,71 @@ mod tests {
         content[0xf0] ^= 1;
         fs::write(fixture.folder.path().join("python"), content).unwrap();
         assert_eq!(fixture.find(), None);
+    }
+
+    /// The files that an entry has verified.
+    fn verified(fixture: &Fixture) -> Vec<String> {
+        Entry::read(&fixture.entry()).unwrap().verified
+    }
+
+    #[test]
+    fn a_file_that_has_just_changed_is_not_known_by_its_times() {
+        let fixture = Fixture::new();
+        assert_eq!(verified(&fixture), [""; 0]);
+        let changed = fixture.interpreter.metadata().unwrap().ctime();
+        let changed = Duration::from_secs(changed.try_into().unwrap());
+        let at = |age| identity(&fixture.interpreter, SystemTime::UNIX_EPOCH + changed + age);
+        assert_eq!(at(Duration::from_secs(59)), None);
+        // Where the temporary folder is on a tmpfs, its files are never known by their times.
+        let system = nix::sys::statfs::fstatfs(&fixture.interpreter).unwrap();
+        let keeps_times = KEEPS_TIMES.contains(&system.filesystem_type().0);
+        assert_eq!(at(SETTLING).is_some(), keeps_times);
+        let before = identity(&fixture.interpreter, SystemTime::UNIX_EPOCH);
+        assert_eq!(before, None);
+    }
+
+    #[test]
+    fn a_file_of_memory_is_not_known_by_its_times() {
+        let name = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
+        let file = File::from(nix::sys::memfd::memfd_create(c"python", name).unwrap());
+        let later = SystemTime::now() + 2 * SETTLING;
+        assert_eq!(identity(&file, later), None);
+    }
+
+    #[test]
+    fn a_settled_file_is_known_until_it_changes() {
+        // The program of this test has not been written to for long, or is compared byte for byte.
+        let program = File::open("/bin/sh").unwrap();
+        let identity = identity(&program, SystemTime::now()).expect("/bin/sh has settled");
+        let fixture = Fixture::new();
+        fixture.cache.keep(&program, BUILD_ID, &fixture.method);
+        assert_eq!(verified(&fixture), std::slice::from_ref(&identity));
+        assert_eq!(
+            fixture.cache.find(&program, BUILD_ID),
+            Some(fixture.method.clone())
+        );
+        // Known by its times alone: the content is not looked at.
+        let mut entry = Entry::read(&fixture.entry()).unwrap();
+        "1-0".clone_into(&mut entry.content);
+        entry.write(&fixture.entry()).unwrap();
+        assert!(fixture.cache.find(&program, BUILD_ID).is_some());
+        // Another time of change, and the content counts again.
+        let mut entry = Entry::read(&fixture.entry()).unwrap();
+        entry.verified = vec![format!("{identity}1")];
+        entry.write(&fixture.entry()).unwrap();
+        assert_eq!(fixture.cache.find(&program, BUILD_ID), None);
+        // And once it has been compared, it is known.
+        let mut entry = Entry::read(&fixture.entry()).unwrap();
+        entry.content = content(&program).unwrap();
+        entry.verified = (0..MOST_VERIFIED).map(|it| it.to_string()).collect();
+        entry.write(&fixture.entry()).unwrap();
+        assert!(fixture.cache.find(&program, BUILD_ID).is_some());
+        let verified = verified(&fixture);
+        assert_eq!(verified.len(), MOST_VERIFIED);
+        assert_eq!(
+            (verified[0].as_str(), verified.last()),
+            ("1", Some(&identity))
+        );
     }
 
     #[test]

@@ -89,8 +89,7 @@ fn weight(method: Method) -> f64 {
     match method {
         // The interpreter computes the arguments: two names as UTF-8, and the line.
         Method::Marker => 1.15,
-        // The kernel emulates a `push` and reads the frame, and the processor has lost its stack of
-        // return addresses just before the interpreter's own returns.
+        // The kernel emulates a `push`, and the frame is read.
         Method::Eval => 1.4,
         Method::Resume => 0.8,
     }

@@ -12,8 +12,16 @@ use crate::os_error::describe;
 /// The inode of the initial pid namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
-/// The bit of the capability to look at other users' processes (include/uapi/linux/capability.h).
-const CAP_SYS_PTRACE: u32 = 19;
+/// A capability, by its bit (include/uapi/linux/capability.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Capability {
+    /// To open every file for reading.
+    DacReadSearch = 2,
+    /// To look at other users' processes.
+    SysPtrace = 19,
+    /// To place uprobes and to load eBPF programs.
+    SysAdmin = 21,
+}
 
 /// Open files without which pytop does not start: the runtime's, the kernel's programs and tables,
 /// and a few of `/proc` at a time.
@@ -21,11 +29,11 @@ const FEWEST_FILES: u64 = 64;
 
 /// Sees to it that enough files can be open. Each interpreter of each container keeps three or
 /// more open, so that the limit is raised as far as it goes: the usual one, 1024, is for programs
-/// that use select(2). A command would inherit it, and may be such a program.
-pub(super) fn allow_many_files(with_command: bool) -> Result<()> {
+/// that use select(2). A command would inherit it, and may be such a program. Returns the limit.
+pub(crate) fn allow_many_files(with_command: bool) -> Result<Option<u64>> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let Ok((now, most)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return Ok(());
+        return Ok(None);
     };
     let raised = !with_command && setrlimit(Resource::RLIMIT_NOFILE, most, most).is_ok();
     let limit = if raised { most } else { now };
@@ -35,14 +43,14 @@ pub(super) fn allow_many_files(with_command: bool) -> Result<()> {
              each interpreter: raise the limit (ulimit -n)"
         );
     }
-    Ok(())
+    Ok(Some(limit))
 }
 
 /// What a look at the whole machine could not see. Nobody has asked for these in particular, but
 /// calls of theirs would be missing without a word.
-pub(super) fn passed_over(scan: &Scan<Interpreter>) -> Vec<String> {
+pub(crate) fn passed_over(scan: &Scan<Interpreter>) -> Vec<String> {
     let mut notices = Vec::new();
-    if scan.not_permitted > 0 && !may_look_at_all() {
+    if scan.not_permitted > 0 && has(Capability::SysPtrace) == Some(false) {
         notices.push(format!(
             "not permitted to look at {} processes, which are not counted; run pytop as root \
              (sudo pytop), or with the capability CAP_SYS_PTRACE too",
@@ -61,13 +69,12 @@ pub(super) fn passed_over(scan: &Scan<Interpreter>) -> Vec<String> {
     notices
 }
 
-/// Whether pytop may look at every process. With this capability, those that are kept from it
-/// are kept from everyone.
-fn may_look_at_all() -> bool {
-    fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| effective_capabilities(&status))
-        .is_none_or(|capabilities| capabilities & (1 << CAP_SYS_PTRACE) != 0)
+/// Whether pytop has a capability; `None` if the kernel does not tell. With the one to look at
+/// processes, those that are kept from it are kept from everyone.
+pub(crate) fn has(capability: Capability) -> Option<bool> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let effective = effective_capabilities(&status)?;
+    Some(effective & (1 << capability as u32) != 0)
 }
 
 fn effective_capabilities(status: &str) -> Option<u64> {
@@ -78,7 +85,7 @@ fn effective_capabilities(status: &str) -> Option<u64> {
 
 /// Fails when pytop runs in a pid namespace of its own: the kernel's programs see the pids of the
 /// machine, which mean nothing there.
-pub(super) fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     match fs::metadata("/proc/self/ns/pid") {
         Ok(namespace) if namespace.ino() != INITIAL_PID_NAMESPACE => bail!(
             "cannot count from within a pid namespace: the process ids that the kernel tells mean \

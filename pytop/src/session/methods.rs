@@ -1,12 +1,14 @@
 //! Which method counts an interpreter, and what probes it takes.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::attachments::File;
 use super::code_cache::CodeCache;
+use super::tracing;
 use crate::cli::MethodChoice;
 use crate::cpython::{CodeMethod, NotCountable, Version, examine_code};
 use crate::discover::FileId;
@@ -18,14 +20,14 @@ const FIRST_WITH_COMPILER: (u8, u8) = (3, 13);
 
 /// How an interpreter is counted.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) method: Method,
-    pub(super) probes: Vec<PlannedProbe>,
+pub(crate) struct Plan {
+    pub(crate) method: Method,
+    pub(crate) probes: Vec<PlannedProbe>,
 }
 
 /// A probe that is to be placed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PlannedProbe {
+pub(crate) struct PlannedProbe {
     pub(super) program: Program,
     /// Where the instruction is in the file.
     pub(super) offset: u64,
@@ -35,8 +37,10 @@ pub(super) struct PlannedProbe {
 }
 
 /// The plans of all files that were asked about.
-pub(super) struct Planner {
+pub(crate) struct Planner {
     choice: MethodChoice,
+    /// What is planned is a trace.
+    traces: bool,
     cache: CodeCache,
     plans: HashMap<FileId, Result<Arc<Plan>, Arc<str>>>,
     /// Files that were looked for in the cache ahead of their use.
@@ -44,9 +48,10 @@ pub(super) struct Planner {
 }
 
 impl Planner {
-    pub(super) fn new(choice: MethodChoice) -> Self {
+    pub(crate) fn new(choice: MethodChoice, traces: bool) -> Self {
         Self {
             choice,
+            traces,
             cache: CodeCache::of_user(),
             plans: HashMap::new(),
             looked_up: HashSet::new(),
@@ -57,20 +62,28 @@ impl Planner {
     ///
     /// # Errors
     /// Why it cannot be counted, to complete the sentence "not counted: …".
-    pub(super) fn plan(&mut self, file: &File) -> Result<Arc<Plan>, Arc<str>> {
+    pub(crate) fn plan(&mut self, file: &File) -> Result<Arc<Plan>, Arc<str>> {
         let plan = self.plans.entry(file.id);
-        plan.or_insert_with(|| made(self.choice, &self.cache, file))
+        plan.or_insert_with(|| made(self.choice, self.traces, &self.cache, file))
             .clone()
     }
 
+    /// How a file is counted by this method, whatever others it allows.
+    ///
+    /// # Errors
+    /// Why it cannot be counted so.
+    pub(crate) fn plan_by(&self, method: Method, file: &File) -> Result<Plan, Refusal> {
+        plan(MethodChoice::Only(method), &self.cache, file)
+    }
+
     /// Plans for many files, with all processors.
-    pub(super) fn plan_all(&mut self, files: &[Arc<File>]) {
-        let (choice, cache) = (self.choice, &self.cache);
+    pub(crate) fn plan_all(&mut self, files: &[Arc<File>]) {
+        let (choice, traces, cache) = (self.choice, self.traces, &self.cache);
         let next = AtomicUsize::new(0);
         let work = || {
             let mut plans = Vec::new();
             while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                plans.push((file.id, made(choice, cache, file)));
+                plans.push((file.id, made(choice, traces, cache, file)));
             }
             plans
         };
@@ -90,18 +103,33 @@ impl Planner {
 
     /// Whether it is known how a file is counted, or can be found out without a long look at it.
     pub(super) fn is_quick(&mut self, file: &File) -> bool {
+        if self.traces {
+            return self.plans.contains_key(&file.id);
+        }
         self.plans.contains_key(&file.id)
             || file.interpreter.entry.is_ok()
             || (self.looked_up.insert(file.id) && kept(&self.cache, file).is_some())
     }
 }
 
-fn made(choice: MethodChoice, cache: &CodeCache, file: &File) -> Result<Arc<Plan>, Arc<str>> {
-    plan(choice, cache, file).map(Arc::new).map_err(Arc::from)
+fn made(
+    choice: MethodChoice,
+    traces: bool,
+    cache: &CodeCache,
+    file: &File,
+) -> Result<Arc<Plan>, Arc<str>> {
+    let plan = plan(choice, cache, file);
+    let plan = if traces {
+        plan.and_then(|plan| tracing::of(plan, file))
+    } else {
+        plan
+    };
+    plan.map(Arc::new)
+        .map_err(|refusal| refusal.to_string().into())
 }
 
 /// Chooses: the live marker where there is one, unless another method was asked for.
-fn plan(choice: MethodChoice, cache: &CodeCache, file: &File) -> Result<Plan, String> {
+fn plan(choice: MethodChoice, cache: &CodeCache, file: &File) -> Result<Plan, Refusal> {
     let interpreter = &file.interpreter;
     match choice {
         MethodChoice::Auto if interpreter.entry.is_ok() => marker(cache, file),
@@ -115,11 +143,13 @@ fn plan(choice: MethodChoice, cache: &CodeCache, file: &File) -> Result<Plan, St
                     Method::Eval => "CPython 3.6 to 3.10",
                     _ => "CPython 3.11 and later",
                 };
-                return Err(format!(
-                    "the method '{}' is for {versions}, and this is CPython {version}; leave out \
-                     --method",
-                    asked.name(),
-                ));
+                return Err(Refusal {
+                    reason: format!(
+                        "the method '{}' is for {versions}, and this is CPython {version}",
+                        asked.name(),
+                    ),
+                    remedy: Some("leave out --method"),
+                });
             }
             code(cache, file)
         }
@@ -135,8 +165,8 @@ fn method_of(version: Version) -> Method {
     }
 }
 
-fn marker(cache: &CodeCache, file: &File) -> Result<Plan, String> {
-    let sites = file.interpreter.entry.as_ref().map_err(explain)?;
+fn marker(cache: &CodeCache, file: &File) -> Result<Plan, Refusal> {
+    let sites = file.interpreter.entry.as_ref()?;
     let probes = sites.iter().map(|site| PlannedProbe {
         program: Program::FunctionEntry,
         offset: site.file_offset,
@@ -155,13 +185,13 @@ fn marker(cache: &CodeCache, file: &File) -> Result<Plan, String> {
     })
 }
 
-fn code(cache: &CodeCache, file: &File) -> Result<Plan, String> {
+fn code(cache: &CodeCache, file: &File) -> Result<Plan, Refusal> {
     let found = found(cache, file)?;
     let (method, program) = match &found {
         CodeMethod::Eval(_) => (Method::Eval, Program::Evaluation),
         CodeMethod::Resume(_) => (Method::Resume, Program::Resume),
     };
-    let code = found.probes().map_err(|reason| explain(&reason))?;
+    let code = found.probes().map_err(|reason| Refusal::from(&reason))?;
     let probes = code.into_iter().map(|code| PlannedProbe {
         program,
         offset: code.file_offset,
@@ -185,13 +215,13 @@ fn compiled(found: &CodeMethod) -> Option<PlannedProbe> {
 }
 
 /// Where a file can be counted without its marker.
-fn found(cache: &CodeCache, file: &File) -> Result<CodeMethod, String> {
+fn found(cache: &CodeCache, file: &File) -> Result<CodeMethod, Refusal> {
     if let Some(kept) = kept(cache, file) {
         return Ok(kept);
     }
     let found = examine_code(&file.file, &file.path, &file.interpreter);
-    let found = found.map_err(|error| error.to_string())?;
-    let found = found.map_err(|reason| explain(&reason))?;
+    let found = found.map_err(|error| Refusal::because(error.to_string()))?;
+    let found = found.map_err(|reason| Refusal::from(&reason))?;
     if let Some(build_id) = &file.interpreter.build_id {
         cache.keep(&file.file, build_id, &found);
     }
@@ -203,11 +233,40 @@ fn kept(cache: &CodeCache, file: &File) -> Option<CodeMethod> {
     cache.find(&file.file, file.interpreter.build_id.as_deref()?)
 }
 
-fn explain(reason: &NotCountable) -> String {
-    let mut explained = reason.to_string();
-    if let Some(remedy) = reason.remedy() {
-        explained.push_str("; ");
-        explained.push_str(remedy);
+/// Why a file cannot be counted. Its text completes the sentence "not counted: …".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// What stands in the way.
+    pub(crate) reason: String,
+    /// What the user can do, where there is something.
+    remedy: Option<&'static str>,
+}
+
+impl Refusal {
+    /// Nothing can be done about it.
+    pub(super) fn because(reason: String) -> Self {
+        Self {
+            reason,
+            remedy: None,
+        }
     }
-    explained
+}
+
+impl From<&NotCountable> for Refusal {
+    fn from(reason: &NotCountable) -> Self {
+        Self {
+            reason: reason.to_string(),
+            remedy: reason.remedy(),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.reason)?;
+        match self.remedy {
+            Some(remedy) => write!(formatter, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
 }

@@ -6,6 +6,7 @@
 //! kernel's process events ─┐                       ┌─ a snapshot at the end of each interval
 //! a sweep every second ────┤                       │
 //! the end of an interval ──┼─▶ Session ─ Update ──▶┤  the screen, or a report
+//! events of a trace ───────┤                       │
 //! the command's stops ─────┤      ▲                │
 //! signals, process ends ───┘      └── Command ─────┘
 //! ```
@@ -20,13 +21,14 @@ mod code_cache;
 mod command;
 mod cost;
 mod ending;
-mod environment;
+pub(crate) mod environment;
 mod family;
 mod methods;
 mod options;
 mod roster;
 mod rows;
 mod scope;
+mod tracing;
 mod wake;
 
 #[cfg(feature = "fuzzing")]
@@ -48,22 +50,22 @@ use self::budget::Budget;
 use self::command::Running;
 use self::cost::CostMeter;
 pub use self::ending::Ending;
-use self::methods::Planner;
-pub use self::options::{Options, Target};
+pub(crate) use self::methods::Planner;
+pub use self::options::{Options, Target, Tracing};
 use self::roster::Roster;
+use self::rows::Functions;
 use self::scope::Members;
+use self::tracing::Trace;
+pub(crate) use self::tracing::now;
 use self::wake::{Signals, Wake, every, next_event, ready, until};
 use crate::cpython::{self, Interpreter};
 use crate::discover::{Attention, Finder, Found, Installed, ProcRoot, ProcessEvent};
 use crate::model::{Coverage, ProcessStatus, Snapshot, Uncounted};
 use crate::os_error::describe;
-use crate::probe::launch::Event;
+use crate::probe::launch::{Event, Stage};
 use crate::probe::sideband::Sideband;
 use crate::probe::{Drained, Kernel, LoadError, Program};
 use crate::updates::{Command, Update};
-
-/// Functions that can be counted in one interval, unless an option says otherwise.
-pub const TABLE_SIZE: u32 = 65_536;
 
 /// How often processes are looked for, besides what the kernel tells of them.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -101,6 +103,7 @@ pub struct Session {
     sideband: Option<Sideband>,
     attachments: Attachments,
     roster: Roster,
+    functions: Functions,
     members: Members,
     cost: CostMeter,
     /// What counting may cost, if that is bounded.
@@ -108,6 +111,8 @@ pub struct Session {
     /// To be counted from the first bytecode of their first process.
     installed: Option<Installed>,
     running: Option<Running>,
+    /// What is known of a trace, if that was asked for.
+    trace: Option<Trace>,
     options: Options,
     last: Instant,
     /// To be told when all probes are in place.
@@ -178,13 +183,17 @@ impl Session {
             Box::new(|file, path| cpython::examine(file, path).map_err(Into::into)),
         );
         finder.rely_on_events(sideband.is_ok());
-        let table_size = options.table_size;
-        let mut planner = Planner::new(options.method);
+        let capacity = options.capacity;
+        let room = options.trace.map(|tracing| tracing.room);
+        let mut planner = Planner::new(options.method, room.is_some());
         let (kernel, scanned) = thread::scope(|scope| {
             let kernel = thread::Builder::new()
                 .spawn_scoped(scope, move || {
-                    let mut kernel = Kernel::load(table_size)?;
-                    let meter = kernel.meter();
+                    let mut kernel = match room {
+                        Some(room) => Kernel::load_for_trace(room)?,
+                        None => Kernel::load(capacity)?,
+                    };
+                    let meter = room.is_none().then(|| kernel.meter()).flatten();
                     Ok::<_, LoadError>((kernel, meter))
                 })
                 .context("cannot start a thread");
@@ -206,11 +215,13 @@ impl Session {
             sideband: sideband.ok(),
             attachments: Attachments::new(program, planner, options.max_overhead.is_some()),
             roster: Roster::default(),
+            functions: Functions::default(),
             members: Members::new(&options.target, options.max_overhead.is_some())?,
             cost: CostMeter::new(meter),
             budget: options.max_overhead.map(Budget::new),
             installed: None,
             running: None,
+            trace: options.trace.map(Trace::new),
             options,
             last: Instant::now(),
             notices: Vec::new(),
@@ -247,6 +258,9 @@ impl Session {
         let named = matches!(self.options.target, Target::Processes { .. });
         let mut interval = every(self.options.interval);
         let mut sweep = every(SWEEP);
+        let mut trace_due = every(tracing::PERIOD);
+        let end_of_trace = tracing::end(self.options.trace);
+        tokio::pin!(end_of_trace);
         self.last = Instant::now();
         if self.running.is_none() {
             self.announce(audience);
@@ -269,7 +283,9 @@ impl Session {
                 wake = audience.next() => wake,
                 () = until(due) => Wake::Budget,
                 // While nobody takes what was told, the interval goes on.
-                _ = interval.tick(), if !is_behind => Wake::IntervalEnded,
+                _ = interval.tick(), if !is_behind && self.trace.is_none() => Wake::IntervalEnded,
+                _ = trace_due.tick(), if !is_behind && self.trace.is_some() => Wake::TraceDue,
+                () = &mut end_of_trace => Wake::TraceEnded,
                 _ = sweep.tick() => Wake::Sweep,
             };
             match wake {
@@ -278,9 +294,16 @@ impl Session {
                 Wake::Asked(None | Some(Command::Quit)) => return Ok(Ending::Dismissed),
                 Wake::Asked(Some(Command::SetInterval(length))) => interval = every(length),
                 Wake::Events => self.take_in_events(),
-                Wake::Sweep => self.sweep(),
+                Wake::Sweep => {
+                    self.sweep();
+                    if !is_behind {
+                        self.tell_troubles(audience)?;
+                    }
+                }
                 Wake::Budget => self.keep_budget(),
                 Wake::ProcessesEnded => return Ok(Ending::ProcessesEnded),
+                Wake::TraceDue => self.tell_events(audience),
+                Wake::TraceEnded => return Ok(Ending::Complete),
                 Wake::Command(event) => {
                     if let Some(status) = self.on_command(event, audience) {
                         return Ok(Ending::CommandEnded(status));
@@ -300,7 +323,9 @@ impl Session {
     /// Ends the command, tells what is left, and says how the run has ended.
     async fn finish(&mut self, ending: Ending, audience: &mut Audience) -> Result<Ending> {
         let ending = self.end_command(ending).await;
-        if ending != Ending::Complete && ending != Ending::Dismissed {
+        if self.trace.is_some() {
+            self.tell_rest(audience)?;
+        } else if ending != Ending::Complete && ending != Ending::Dismissed {
             self.tell_snapshot(audience).await?;
         }
         if matches!(ending, Ending::CommandEnded(_)) {
@@ -380,6 +405,9 @@ impl Session {
             }
             Event::Held(held) => {
                 self.members.add(held.pid, held.stage);
+                if held.stage == Stage::Exec {
+                    self.forget_threads(held.pid);
+                }
                 self.is_held = true;
                 let looked = self.look_at(held.pid);
                 self.is_held = false;
@@ -484,17 +512,24 @@ impl Session {
 
     fn take_in_events(&mut self) {
         let mut look = Vec::new();
+        let mut replaced = Vec::new();
         let mut scan = false;
         if let Some(sideband) = &mut self.sideband {
             let (finder, members) = (&mut self.finder, &mut self.members);
             sideband.drain(&mut |event: ProcessEvent| {
                 members.on_event(&event);
+                if let ProcessEvent::Exec { pid } = event {
+                    replaced.push(pid);
+                }
                 match finder.on_event(&event) {
                     Attention::None => {}
                     Attention::LookAt(pid) => look.push(pid),
                     Attention::Scan => scan = true,
                 }
             });
+        }
+        for pid in replaced {
+            self.forget_threads(pid);
         }
         if scan {
             self.sweep();
@@ -556,19 +591,23 @@ impl Session {
         if let Some(budget) = &mut self.budget {
             budget.end_interval(&mut self.attachments, &self.kernel, &self.cost);
         }
+        let begin = Instant::now();
         let drained = self
             .drain()
             .await
             .context("cannot read the counts from the kernel")?;
+        let drain = begin.elapsed();
         // The forks of all processes that have counts are among the events by now.
         self.take_in_events();
         let news = self.roster.note(&drained.incomplete);
         self.notices.extend(news);
         let members = &self.members;
-        let (mut rows, calls) = rows::rows(drained.frames, |pid| members.contains(pid));
-        let (mut processes, ended) =
-            self.roster
-                .close_interval(&calls, &drained.processes, &self.attachments);
+        let kernel = &self.kernel;
+        let names = |text| kernel.names(text).cloned().unwrap_or_default();
+        let contains = |pid| members.contains(pid);
+        let (mut rows, calls) = self.functions.rows(&drained.frames, contains, names);
+        let seen = |pid| kernel.seen(pid);
+        let (mut processes, ended) = self.roster.close_interval(&calls, seen, &self.attachments);
         for pid in &ended {
             self.attachments.release(*pid);
         }
@@ -589,6 +628,7 @@ impl Session {
         Ok(Snapshot {
             time: drained.time,
             interval,
+            drain,
             rows,
             uncounted: Uncounted {
                 table_full: drained.losses.table_full,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cli::MethodChoice;
 use crate::probe::launch::Output;
+use crate::probe::{Capacity, Room};
 
 /// What to count, and for how long.
 #[derive(Debug)]
@@ -17,12 +18,23 @@ pub struct Options {
     pub snapshots: Option<u64>,
     /// How to count.
     pub method: MethodChoice,
-    /// Functions that can be counted in one interval.
-    pub table_size: u32,
+    /// How many functions can be counted in one interval.
+    pub capacity: Capacity,
+    /// Tell every call instead of counting them.
+    pub trace: Option<Tracing>,
     /// The part of its processor time that counting may take from a process; no bound if `None`.
     pub max_overhead: Option<f64>,
     /// Run an empty program at each probe, for measuring.
     pub count_nothing: bool,
+}
+
+/// How to trace.
+#[derive(Clone, Copy, Debug)]
+pub struct Tracing {
+    /// How much room events have.
+    pub room: Room,
+    /// End after this time.
+    pub duration: Option<Duration>,
 }
 
 /// Which processes to count.

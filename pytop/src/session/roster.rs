@@ -106,6 +106,11 @@ impl Roster {
         }
     }
 
+    /// The program of a process.
+    pub(super) fn exe(&self, pid: u32) -> Option<&Text> {
+        self.listed.get(&pid).map(|listed| &listed.status.exe)
+    }
+
     /// Processes that are counted now.
     pub(super) fn counted(&self) -> usize {
         self.listed
@@ -122,7 +127,10 @@ impl Roster {
 
     /// Processes that are counted, and how.
     pub(super) fn methods(&self) -> impl Iterator<Item = (u32, Method)> + '_ {
-        let listed = self.listed.iter().filter(|(_, listed)| !listed.status.ended);
+        let listed = self
+            .listed
+            .iter()
+            .filter(|(_, listed)| !listed.status.ended);
         listed.filter_map(|(pid, listed)| Some((*pid, listed.status.coverage.method()?)))
     }
 
@@ -136,12 +144,12 @@ impl Roster {
     /// The processes of the interval that has ended, with their calls. Those whose last calls these
     /// were are struck off; their pids are returned.
     ///
-    /// `seen` are the processes that the kernel saw calling; one that came and went between two
+    /// `seen` tells what the kernel saw of a process that called; one that came and went between two
     /// looks is known by that alone.
     pub(super) fn close_interval(
         &mut self,
         calls: &HashMap<u32, u64>,
-        seen: &[(u32, Seen)],
+        seen: impl Fn(u32) -> Option<Seen>,
         attachments: &Attachments,
     ) -> (Vec<ProcessStatus>, Vec<u32>) {
         let mut processes: Vec<ProcessStatus> = self
@@ -153,9 +161,11 @@ impl Roster {
             })
             .collect();
         let mut came_and_went = Vec::new();
-        for (pid, seen) in seen {
-            if !self.listed.contains_key(pid) && calls.contains_key(pid) {
-                processes.push(status_of(*pid, seen, attachments));
+        for pid in calls.keys() {
+            if !self.listed.contains_key(pid)
+                && let Some(seen) = seen(*pid)
+            {
+                processes.push(status_of(*pid, &seen, attachments));
                 came_and_went.push(*pid);
             }
         }
@@ -253,7 +263,7 @@ fn status_of(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus 
         coverage: Coverage::Counted(site.map_or(Method::Marker, |(_, method)| *method)),
         calls: 0,
         probe_cost: None,
-            estimate: None,
+        estimate: None,
         ended: true,
     }
 }

@@ -16,6 +16,10 @@ use crate::updates::Command;
 pub(super) enum Wake {
     IntervalEnded,
     Budget,
+    /// Events of a trace may be there.
+    TraceDue,
+    /// The time of a trace is over.
+    TraceEnded,
     Sweep,
     Events,
     Command(Event),

@@ -75,7 +75,10 @@ pub(super) struct App {
     live: Recorded,
     /// What is shown while paused.
     frozen: Option<Recorded>,
+    /// All rows, but see `ordered`.
     pub(super) entries: Vec<Entry>,
+    /// How many of the rows are in order; `None` when all are.
+    ordered: Option<usize>,
     pub(super) summary: Summary,
     pub(super) table: Selection<EntryKey>,
     pub(super) processes: ProcessList,
@@ -99,6 +102,7 @@ impl App {
             live: Recorded::default(),
             frozen: None,
             entries: Vec::new(),
+            ordered: None,
             summary: Summary::default(),
             table: Selection::default(),
             processes: ProcessList::default(),
@@ -241,7 +245,7 @@ impl App {
     fn hear(&mut self, update: Update) -> Effects {
         match update {
             // The snapshots tell the same, and keep it up to date.
-            Update::Counting { .. } => return Effects::NONE,
+            Update::Counting { .. } | Update::Traced(_) => return Effects::NONE,
             Update::Snapshot(snapshot) => {
                 self.snapshots += 1;
                 self.live.totals.record(&snapshot);
@@ -276,6 +280,20 @@ impl App {
 
     /// Makes the rows anew, after the snapshot or the view has changed.
     fn refresh(&mut self) {
+        // At the top and with no row selected, those in sight are all that matters.
+        let at_top = self.table.key().is_none();
+        self.ordered = at_top.then(|| usize::from(self.size.height));
+        self.make_rows();
+    }
+
+    /// Brings all rows into order, so that any of them can be gone to.
+    fn order_all(&mut self) {
+        if self.ordered.take().is_some() {
+            self.make_rows();
+        }
+    }
+
+    fn make_rows(&mut self) {
         self.entries.clear();
         if let Some(snapshot) = self.shown().snapshot.clone() {
             let view = View {
@@ -283,7 +301,8 @@ impl App {
                 idle: self.view.idle || self.view.sort == SortKey::Total,
                 ..self.view.clone()
             };
-            self.entries = view.entries_with(&snapshot, &self.shown().totals, self.table.key());
+            let totals = &self.shown().totals;
+            self.entries = view.entries_with(&snapshot, totals, self.table.key(), self.ordered);
             self.summary = Summary::of(&snapshot);
             self.processes.refresh(&snapshot);
         }
@@ -293,6 +312,10 @@ impl App {
     /// Finds the selected rows again.
     fn settle(&mut self) {
         let page = self.page();
+        if self.ordered.is_some_and(|ordered| ordered < page) {
+            // The terminal has grown.
+            self.order_all();
+        }
         let keys = self.entries.iter().map(|entry| &entry.key);
         self.table.settle(keys, self.entries.len(), page);
         self.processes.settle(page);

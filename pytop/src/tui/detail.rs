@@ -12,7 +12,6 @@ use super::cell::Pieces;
 use super::graph;
 use super::number::{self, counted};
 use super::process_view::{coverage, who};
-use crate::model::totals::FunctionKey;
 use crate::model::{EntryKey, History, ProcessStatus, Row, Snapshot};
 
 /// Columns of the labels.
@@ -59,7 +58,7 @@ pub(super) fn draw(app: &App, key: &EntryKey, scroll: usize, body: Rect, buffer:
     let lines = lines(app, key, body.width);
     let parts = parts(body, lines.len());
     let title = match key {
-        EntryKey::Function { .. } => "FUNCTION",
+        EntryKey::Function(_) => "FUNCTION",
         EntryKey::File(_) => "FILE",
         EntryKey::Process(_) => "PROCESS",
     };
@@ -158,27 +157,23 @@ fn lines(app: &App, key: &EntryKey, width: u16) -> Vec<Line<'static>> {
     let rows: Vec<&Row> = snapshot
         .rows
         .iter()
-        .filter(|row| key.covers(&FunctionKey::of(row)))
+        .filter(|row| key.covers(&row.function))
         .collect();
     let process = |pid: u32| snapshot.processes.iter().find(|process| process.pid == pid);
     match key {
-        EntryKey::Function {
-            pid,
-            filename,
-            line,
-            function,
-        } => {
-            text.add("Function", &function.visible(), app.theme.strong);
+        EntryKey::Function(function) => {
+            text.add("Function", &function.name.visible(), app.theme.strong);
+            let line = function.line;
             let line = line.map_or_else(|| "unknown".to_owned(), |line| line.to_string());
-            let place = format!("{}, line {line}", filename.visible());
+            let place = format!("{}, line {line}", function.filename.visible());
             text.add("File", &place, Style::new());
-            text.counts(snapshot, key, &rows, Some(*pid));
-            text.process(*pid, process(*pid));
+            text.counts(snapshot, key, &rows, Some(function.pid));
+            text.process(function.pid, process(function.pid));
         }
         EntryKey::File(filename) => {
             text.add("File", &filename.visible(), app.theme.strong);
             text.counts(snapshot, key, &rows, None);
-            let pids: BTreeSet<u32> = rows.iter().map(|row| row.pid).collect();
+            let pids: BTreeSet<u32> = rows.iter().map(|row| row.function.pid).collect();
             let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
             text.add("Processes", &pids.join(", "), Style::new());
             text.functions(rows);
@@ -232,7 +227,9 @@ impl Writer<'_> {
         };
         let mut pieces = Pieces::default();
         let glyphs = &self.app.glyphs;
-        let is_estimate = rows.iter().any(|row| snapshot.estimate(row.pid).is_some());
+        let is_estimate = rows
+            .iter()
+            .any(|row| snapshot.estimate(row.function.pid).is_some());
         let about = if is_estimate { "~" } else { "" };
         let number = format!("{about}{}", number::grouped(calls));
         pieces.push(&number, self.app.theme.strong, glyphs);
@@ -244,7 +241,8 @@ impl Writer<'_> {
         self.add_words("Calls", &pieces);
         let mut share = String::new();
         if let Some(pid) = pid {
-            let process = snapshot.rows.iter().filter(|row| row.pid == pid);
+            let process = snapshot.rows.iter();
+            let process = process.filter(|row| row.function.pid == pid);
             let process: u64 = process.map(|row| row.calls).sum();
             share = format!("{} of the process, ", number::percent(part(calls, process)));
         }
@@ -276,6 +274,7 @@ impl Writer<'_> {
     fn functions(&mut self, mut rows: Vec<&Row>) {
         rows.sort_by(|left, right| {
             let order = right.calls.cmp(&left.calls);
+            let (left, right) = (&left.function, &right.function);
             order
                 .then_with(|| left.filename.cmp(&right.filename))
                 .then_with(|| (left.line, left.pid).cmp(&(right.line, right.pid)))
@@ -286,11 +285,12 @@ impl Writer<'_> {
             let glyphs = &self.app.glyphs;
             let calls = format!("{:>13}  ", number::grouped(row.calls));
             pieces.push(&calls, self.app.theme.strong, glyphs);
-            pieces.push(&row.function.visible(), Style::new(), glyphs);
+            pieces.push(&row.function.name.visible(), Style::new(), glyphs);
             let line = row
+                .function
                 .line
                 .map_or_else(|| "-".to_owned(), |line| line.to_string());
-            let place = format!("  {}:{line}", row.filename.visible());
+            let place = format!("  {}:{line}", row.function.filename.visible());
             pieces.push(&place, self.app.theme.dim, glyphs);
             let line = pieces.fit(
                 self.width,

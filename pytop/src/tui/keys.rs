@@ -83,6 +83,29 @@ pub(super) struct Binding {
     pub(super) help: &'static str,
 }
 
+/// What the manual says of some keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyHelp {
+    /// The part of the help that lists them.
+    pub section: &'static str,
+    /// Keys that do the same.
+    pub keys: Vec<String>,
+    /// What they do.
+    pub help: &'static str,
+}
+
+/// All keys, in the order of the help.
+pub fn key_help() -> impl Iterator<Item = KeyHelp> {
+    Section::ALL.into_iter().flat_map(|section| {
+        let bindings = BINDINGS.iter().filter(move |it| it.section == section);
+        bindings.map(move |binding| KeyHelp {
+            section: section.title(),
+            keys: binding.keys.iter().map(|key| key.name()).collect(),
+            help: binding.help,
+        })
+    })
+}
+
 impl Key {
     /// What the key is called.
     pub(super) fn name(self) -> String {

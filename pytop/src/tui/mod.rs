@@ -56,6 +56,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 
 use self::action::{Action, Demand, Effects};
 use self::app::App;
+pub use self::keys::{KeyHelp, key_help};
 use self::terminal::Terminal;
 pub use self::theme::{Colors, is_utf8_locale};
 use crate::model::View;

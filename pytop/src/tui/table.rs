@@ -77,10 +77,8 @@ fn histories<'a>(
 
 /// What the filter matches in a row.
 fn highlights(app: &App, entry: &Entry) -> Highlights {
-    match (&app.view.filter, &entry.filename, &entry.function) {
-        (Some(filter), Some(filename), Some(function)) => {
-            filter.highlights(filename, entry.line, function)
-        }
+    match (&app.view.filter, &entry.key) {
+        (Some(filter), EntryKey::Function(function)) => filter.highlights(function),
         _ => Highlights::default(),
     }
 }
@@ -145,10 +143,10 @@ impl Row<'_> {
                 None if entry.processes < 100 => format!("{} pids", entry.processes),
                 None => "many".to_owned(),
             },
-            Column::Line => match entry.line {
+            Column::Line => match entry.line() {
                 Some(line) if line < 100_000 || width > 5 && line < 1_000_000 => line.to_string(),
                 Some(line) => number::fitted(line.into(), width),
-                None if entry.function.is_some() => "-".to_owned(),
+                None if entry.name().is_some() => "-".to_owned(),
                 None => String::new(),
             },
             Column::Calls if entry.estimated.is_some() => {
@@ -174,7 +172,7 @@ impl Row<'_> {
 
     /// The path, its folders quieter than its last part.
     fn filename(&self, width: usize) -> Line<'static> {
-        let Some(filename) = &self.entry.filename else {
+        let Some(filename) = self.entry.filename() else {
             return Line::styled("-", self.style(self.app.theme.dim));
         };
         let visible = filename.visible();
@@ -194,7 +192,7 @@ impl Row<'_> {
 
     fn function(&self, width: usize) -> Line<'static> {
         let plain = self.style(Style::new());
-        if let Some(function) = &self.entry.function {
+        if let Some(function) = self.entry.name() {
             let highlights = &self.highlights.function;
             self.text(function, highlights, width, Cut::Tail, |_| plain)
         } else {

@@ -2,8 +2,7 @@
 
 use std::process::Command;
 
-use super::seccomp;
-use super::support::{Outcome, Pytop};
+use super::support::{Outcome, Pytop, seccomp};
 
 fn once() -> Command {
     let mut command = Pytop::command();
@@ -49,23 +48,9 @@ fn no_bpf() {
     );
 }
 
-/// Linux 5.15 has all that it takes to count, but for counting every call.
 #[test]
 fn uprobes_that_miss_hits() {
-    let no_sleepable_uprobe = |call: &seccomp::Call| {
-        const BPF_PROG_LOAD: u64 = 5;
-        const BPF_PROG_TYPE_KPROBE: u32 = 2;
-        const BPF_F_SLEEPABLE: u32 = 1 << 4;
-        let [command, attributes, ..] = call.arguments;
-        if command != BPF_PROG_LOAD {
-            return None;
-        }
-        // Places of prog_type and prog_flags in union bpf_attr (include/uapi/linux/bpf.h).
-        let kind = u32::from_ne_bytes(call.read(attributes));
-        let flags = u32::from_ne_bytes(call.read(attributes + 44));
-        (kind == BPF_PROG_TYPE_KPROBE && flags & BPF_F_SLEEPABLE != 0).then_some(libc::EINVAL)
-    };
-    seccomp::when(libc::SYS_bpf, no_sleepable_uprobe, once()).assert_failed(
+    seccomp::without_sleepable_uprobes(once()).assert_failed(
         1,
         "this kernel cannot count calls: it lacks uprobes that never miss a hit (sleepable uprobe \
          programs), which needs Linux 6.0 or later",

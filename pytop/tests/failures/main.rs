@@ -7,7 +7,6 @@ mod kernel;
 mod output;
 mod privilege;
 mod processes;
-mod seccomp;
 #[path = "../support/mod.rs"]
 mod support;
 mod usage;

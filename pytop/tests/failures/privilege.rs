@@ -1,61 +1,9 @@
 //! Users that are not root, with and without capabilities.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tempfile::TempDir;
-
-use super::support::{Form, Outcome, Python, Running, install_copy, interpreter};
+use super::support::{Form, Outcome, Public, Python, Running, interpreter, is_cost};
 use super::whole_machine;
-
-const NOBODY: &str = "65534";
-
-/// Copies of files that everyone may run.
-struct Public(TempDir);
-
-impl Public {
-    fn new() -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("pytop-test-")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir()
-            .expect("a temporary folder can be made");
-        Self(folder)
-    }
-
-    fn copy(&self, file: &Path, mode: u32) -> PathBuf {
-        let copy = self
-            .0
-            .path()
-            .join(file.file_name().expect("files have names"));
-        install_copy(&copy, file, mode);
-        copy
-    }
-
-    /// pytop, copied here, as a user who has these capabilities and no others.
-    fn pytop(&self, capabilities: &[&str], arguments: &[&str]) -> Outcome {
-        let pytop = self.0.path().join("pytop");
-        if !pytop.exists() {
-            self.copy(Path::new(env!("CARGO_BIN_EXE_pytop")), 0o755);
-        }
-        let mut set = "-all".to_owned();
-        for capability in capabilities {
-            let name = capability.strip_prefix("CAP_").expect("its full name");
-            set.push_str(",+");
-            set.push_str(&name.to_lowercase());
-        }
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
-            .args(["--inh-caps", &set, "--ambient-caps", &set])
-            .args(["--bounding-set", &set])
-            .arg(pytop)
-            .args(arguments);
-        Outcome::of(command)
-    }
-}
 
 /// The capabilities that a message names.
 fn named(message: &str) -> Vec<&str> {
@@ -110,7 +58,8 @@ fn the_message_names_capabilities_that_suffice() {
     }
     let [machine, first, second, command] = runs.map(|arguments| {
         let outcome = public.pytop(&named(message), &arguments);
-        let told = outcome.stderr().lines().filter(|line| *line != "ready");
+        let told = outcome.stderr().lines();
+        let told = told.filter(|line| *line != "ready" && !is_cost(line));
         let told: Vec<_> = told.collect();
         assert!(
             told.len() == 1 && told[0].starts_with("pytop: counting "),

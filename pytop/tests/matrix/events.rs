@@ -1,12 +1,12 @@
 //! Kernels without links for many uprobes get a perf event for each. They count as well.
 
-use pytop::probe::{Description, Kernel, Program};
+use pytop::probe::{Capacity, Description, Kernel, Program};
 
-use crate::probed::{CALLS, Probed, called};
+use crate::probed::{CALLS, Probed};
 use crate::support::interpreter;
 
 fn kernel() -> Kernel {
-    Kernel::load_without_links(1024).expect("this machine can count")
+    Kernel::load_without_links(Capacity::Fixed(1024)).expect("this machine can count")
 }
 
 #[test]
@@ -18,8 +18,8 @@ fn markers_are_counted_by_events() {
         let description = Description::Marker(site.spec);
         (site.file_offset, site.semaphore_file_offset, description)
     });
-    let (drained, pid) = python.drained(kernel(), Program::FunctionEntry, probes.collect());
-    assert_eq!(called(&drained, pid), CALLS);
+    let (_, caller) = python.drained(kernel(), Program::FunctionEntry, probes.collect());
+    assert_eq!(caller.called, CALLS);
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn code_is_counted_by_events() {
         let probes = probes
             .iter()
             .map(|probe| (probe.file_offset, None, Description::Code(probe.spec)));
-        let (drained, pid) = python.drained(kernel(), program, probes.collect());
-        assert_eq!(called(&drained, pid), CALLS, "{name}");
+        let (_, caller) = python.drained(kernel(), program, probes.collect());
+        assert_eq!(caller.called, CALLS, "{name}");
     }
 }

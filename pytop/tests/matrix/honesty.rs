@@ -1,16 +1,16 @@
 //! What is at a probe and should not be there is told, and never counted for a call.
 
 use pytop::cpython::CodeProbe;
-use pytop::probe::{Description, Drained, Incomplete, Kernel, Program};
+use pytop::probe::{Capacity, Description, Drained, Incomplete, Kernel, Program};
 use pytop_common::code::CodeSpec;
 
-use crate::probed::{CALLS, Probed, called};
+use crate::probed::{CALLS, Caller, Probed};
 use crate::support::interpreter;
 
 /// What is drained after calls on a 3.13 whose handlers run a program that was told this of them,
 /// and the process that made the calls.
-fn drained(program: Program, describe: impl Fn(&CodeProbe) -> Description) -> (Drained, u32) {
-    let kernel = Kernel::load(1024).expect("this machine can count");
+fn drained(program: Program, describe: impl Fn(&CodeProbe) -> Description) -> (Drained, Caller) {
+    let kernel = Kernel::load(Capacity::Fixed(1024)).expect("this machine can count");
     let interpreter = interpreter("3.13");
     let python = Probed::open(interpreter);
     let probes = python.method.probes().expect("it is counted");
@@ -21,7 +21,7 @@ fn drained(program: Program, describe: impl Fn(&CodeProbe) -> Description) -> (D
 }
 
 /// What a wrong description of the handlers leads to.
-fn misled(change: impl Fn(&mut CodeSpec)) -> (Drained, u32) {
+fn misled(change: impl Fn(&mut CodeSpec)) -> (Drained, Caller) {
     drained(Program::Resume, |probe| {
         let mut spec = probe.spec;
         change(&mut spec);
@@ -31,15 +31,15 @@ fn misled(change: impl Fn(&mut CodeSpec)) -> (Drained, u32) {
 
 #[test]
 fn a_right_description_counts_every_call() {
-    let (drained, pid) = misled(|_| {});
-    assert_eq!(called(&drained, pid), CALLS);
+    let (drained, caller) = misled(|_| {});
+    assert_eq!(caller.called, CALLS);
     assert_eq!(drained.losses.implausible, 0);
     assert!(drained.incomplete.is_empty(), "{:?}", drained.incomplete);
 }
 
 #[test]
 fn a_bytecode_outside_its_code_is_implausible() {
-    let (drained, pid) = misled(|spec| spec.instruction.plus += 0x4000);
+    let (drained, caller) = misled(|spec| spec.instruction.plus += 0x4000);
     assert!(drained.frames.is_empty(), "{:?}", drained.frames);
     let losses = drained.losses;
     assert!(
@@ -47,13 +47,13 @@ fn a_bytecode_outside_its_code_is_implausible() {
         "{losses:?}"
     );
     assert!(losses.implausible > 0, "{losses:?}");
-    assert_eq!(drained.incomplete, [(pid, Incomplete::Implausible)]);
+    assert_eq!(drained.incomplete, [(caller.pid, Incomplete::Implausible)]);
 }
 
 #[test]
 fn another_object_than_a_code_is_implausible() {
     // A frame has its builtins, a dict, behind its function and its globals.
-    let (drained, pid) = misled(|spec| spec.offsets.frame_to_code += 0x18);
+    let (drained, caller) = misled(|spec| spec.offsets.frame_to_code += 0x18);
     assert!(drained.frames.is_empty(), "{:?}", drained.frames);
     let losses = drained.losses;
     assert!(
@@ -61,7 +61,8 @@ fn another_object_than_a_code_is_implausible() {
         "{losses:?}"
     );
     assert!(
-        drained.incomplete.is_empty() || drained.incomplete == [(pid, Incomplete::Implausible)],
+        drained.incomplete.is_empty()
+            || drained.incomplete == [(caller.pid, Incomplete::Implausible)],
         "{:?}",
         drained.incomplete
     );
@@ -69,7 +70,7 @@ fn another_object_than_a_code_is_implausible() {
 
 #[test]
 fn compiled_code_is_noticed() {
-    let (drained, pid) = drained(Program::Compiled, |_| Description::Nothing);
+    let (drained, caller) = drained(Program::Compiled, |_| Description::Nothing);
     assert!(drained.frames.is_empty(), "{:?}", drained.frames);
-    assert_eq!(drained.incomplete, [(pid, Incomplete::Compiled)]);
+    assert_eq!(drained.incomplete, [(caller.pid, Incomplete::Compiled)]);
 }

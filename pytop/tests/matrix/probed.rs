@@ -43,13 +43,13 @@ impl Probed {
     }
 
     /// What is drained after the process has made its calls, with probes at these offsets, some with
-    /// a semaphore; and the process.
+    /// a semaphore; and what is known of the process.
     pub(crate) fn drained(
         &self,
         mut kernel: Kernel,
         program: Program,
         probes: Vec<(u64, Option<u64>, Description)>,
-    ) -> (Drained, u32) {
+    ) -> (Drained, Caller) {
         let python = Python::new(self.interpreter, Form::Chroot, "loop.py").argument(&CALLS);
         let mut running = python.start();
         let sites: Vec<_> = probes
@@ -68,15 +68,22 @@ impl Probed {
         drop(placed);
         let pid = running.pid();
         running.end_well();
-        (drained, pid)
+        let frames = drained.frames.iter().filter(|frame| frame.pid == pid);
+        let is_called = |text| {
+            let names = kernel.names(text).expect("a frame has names");
+            names.function.as_bytes() == b"called"
+        };
+        let called = frames
+            .filter(|frame| is_called(frame.text))
+            .map(|frame| frame.calls)
+            .sum();
+        (drained, Caller { pid, called })
     }
 }
 
-/// The counted calls of the function.
-pub(crate) fn called(drained: &Drained, pid: u32) -> u64 {
-    let frames = drained.frames.iter().filter(|frame| frame.pid == pid);
-    frames
-        .filter(|frame| frame.names.function.as_bytes() == b"called")
-        .map(|frame| frame.calls)
-        .sum()
+/// The process that made the calls.
+pub(crate) struct Caller {
+    pub(crate) pid: u32,
+    /// The counted calls of the function.
+    pub(crate) called: u64,
 }

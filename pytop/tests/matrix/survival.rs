@@ -3,7 +3,7 @@
 use std::thread;
 
 use pytop::cpython::CodeMethod;
-use pytop::probe::{Description, Kernel, Place, Program, detach};
+use pytop::probe::{Capacity, Description, Kernel, Place, Program, detach};
 
 use crate::probed::Probed;
 use crate::support::{Form, Interpreter, Python, Running, at_hand};
@@ -90,7 +90,8 @@ fn probes_that_come_and_go_do_no_harm() {
     thread::scope(|scope| {
         for interpreter in at_hand() {
             scope.spawn(move || {
-                let mut kernel = Kernel::load(16_384).expect("this machine can count");
+                let mut kernel =
+                    Kernel::load(Capacity::Fixed(16_384)).expect("this machine can count");
                 let mut enduring = Enduring::start(interpreter, &mut kernel);
                 let calls = enduring.cycle(&mut kernel, cycles);
                 println!("{}: {cycles} cycles, {calls} calls", interpreter.version);

@@ -25,9 +25,11 @@ mod interpreters;
 mod lines;
 mod memory;
 mod outcome;
+mod public;
 mod python;
 mod pytop;
 mod script;
+pub(crate) mod seccomp;
 
 use std::time::Duration;
 
@@ -42,8 +44,9 @@ pub(crate) use interpreters::{
 pub(crate) use lines::Lines;
 pub(crate) use memory::{Marked, has_own_code};
 pub(crate) use outcome::Outcome;
+pub(crate) use public::Public;
 pub(crate) use python::{Python, Running, processor_time};
-pub(crate) use pytop::{Pytop, await_end, machine_wide};
+pub(crate) use pytop::{Pytop, await_end, is_cost, machine_wide};
 pub(crate) use script::Script;
 
 /// How long anything may take that is waited for. Only a defect takes so long.

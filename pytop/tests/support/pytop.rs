@@ -23,6 +23,13 @@ pub(crate) fn machine_wide<'a>(arguments: impl IntoIterator<Item = &'a str>) -> 
         .collect()
 }
 
+/// Whether this is what is said at the end of a command that was counted.
+pub(crate) fn is_cost(message: &str) -> bool {
+    message
+        .strip_prefix("pytop: counting took some ")
+        .is_some_and(|rest| rest.ends_with(" s of the command's time"))
+}
+
 /// A running pytop that prints JSON. Dropping kills it.
 pub(crate) struct Pytop {
     child: Child,
@@ -101,6 +108,18 @@ impl Pytop {
             Some((processes.parse().ok()?, interpreters.parse().ok()?))
         });
         counting.unwrap_or_else(|| panic!("pytop says: {line}; {:?}", self.errors.so_far()))
+    }
+
+    /// Waits for the next line on its standard error.
+    pub(crate) fn message(&self) -> String {
+        let line = self.errors.next();
+        line.expect("pytop has something to say")
+    }
+
+    /// Waits for its end, and returns its status and the lines of its output.
+    pub(crate) fn end(mut self) -> (ExitStatus, Vec<String>) {
+        let output = self.output.rest();
+        (self.wait(), output)
     }
 
     pub(crate) fn pid(&self) -> u32 {

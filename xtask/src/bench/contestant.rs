@@ -87,6 +87,11 @@ impl Contestant {
 
     /// Starts it and waits until it counts.
     pub(super) fn attach(&self) -> Result<Attached> {
+        self.attach_printing(Stdio::null())
+    }
+
+    /// [`Contestant::attach`], with what pytop prints going somewhere.
+    pub(super) fn attach_printing(&self, output: Stdio) -> Result<Attached> {
         let start = Instant::now();
         let mut attached = Attached::default();
         match &self.how {
@@ -94,7 +99,7 @@ impl Contestant {
             How::Pytop(pytop, options) => {
                 let mut command = Command::new(pytop);
                 command.args(["--batch", "--format", "json"]).args(options);
-                let child = attached.start(command.stdout(Stdio::null()).stderr(Stdio::piped()))?;
+                let child = attached.start(command.stdout(output).stderr(Stdio::piped()))?;
                 let stderr = child
                     .stderr
                     .take()

@@ -1,7 +1,7 @@
 //! The programs whose calls are counted.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -18,9 +18,14 @@ pub(super) struct Script {
 impl Script {
     /// Starts a script in the root of a fetched interpreter and waits until it is ready.
     pub(super) fn start(python: &Interpreter, script: &str) -> Result<Self> {
-        let mut command = python.chroot.command()?;
+        Self::of(python.chroot.command()?, script, &[])
+    }
+
+    /// Starts a script with arguments by the command of an interpreter.
+    pub(super) fn of(mut command: Command, script: &str, arguments: &[&str]) -> Result<Self> {
         command
             .args(["-B", "-c", script])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = command

@@ -1,6 +1,8 @@
 //! What pytop's own process uses while many functions are alive.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read, Seek as _};
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::process::Command;
@@ -8,34 +10,61 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
 
 use super::contestant::Contestant;
+use super::figures::Figures;
 use super::python::Script;
 use crate::interpreters::Interpreter;
 use crate::terminal::Terminal;
 
 /// How long to watch a process.
-const WATCH: Duration = Duration::from_secs(15);
+const WATCH: Duration = Duration::from_secs(20);
 /// How long a process may take until it does the same each second.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Prints the processor time and the memory of pytop with 10,000 functions alive.
+/// Processes of the crowd, and the functions of each.
+const PROCESSES: usize = 500;
+const FUNCTIONS: usize = 200;
+
+/// Prints the processor time and the memory of pytop with 10,000 functions alive, and with 100,000
+/// in 500 processes.
 pub(super) fn measure(pytop: &Path, python: &Interpreter) -> Result<()> {
-    let _many = Script::start(python, include_str!("many.py"))?;
-    println!("\npytop with 10,000 live functions, one snapshot a second, for {WATCH:?}");
+    {
+        let _many = Script::start(python, include_str!("many.py"))?;
+        usage_with("10,000 live functions", pytop)?;
+    }
+    let _crowd = crowd(python.chroot.command()?, PROCESSES, FUNCTIONS)?;
+    let functions = format!(
+        "{} live functions of {PROCESSES} processes",
+        PROCESSES * FUNCTIONS
+    );
+    usage_with(&functions, pytop)
+}
+
+/// Starts processes that each call functions of their own once a second.
+pub(super) fn crowd(command: Command, processes: usize, functions: usize) -> Result<Script> {
+    let arguments = [processes, functions].map(|number| number.to_string());
+    let [processes, functions] = &arguments;
+    Script::of(command, include_str!("crowd.py"), &[processes, functions])
+}
+
+fn usage_with(functions: &str, pytop: &Path) -> Result<()> {
+    println!("\npytop with {functions}, one snapshot a second, for {WATCH:?}");
     println!(
         "{:<16} {:>12} {:>12} {:>12}",
         "", "% of a core", "MB resident", "MB at most"
     );
-
-    let attached = Contestant::pytop(pytop).attach()?;
+    let mut printed = tempfile::tempfile().context("cannot make a temporary file")?;
+    let output = printed.try_clone().context("cannot share a file")?;
+    let attached = Contestant::pytop(pytop).attach_printing(output.into())?;
     let pid = attached.pid().context("pytop has no process")?;
     let usage = Usage::watch(pid, |time| {
         sleep(time);
         Ok(())
     })?;
-    usage.print("--batch, JSON");
     attached.detach()?;
+    usage.print("--batch, JSON");
 
     let (columns, rows) = (NonZeroU16::new(120), NonZeroU16::new(40));
     let (Some(columns), Some(rows)) = (columns, rows) else {
@@ -49,7 +78,68 @@ pub(super) fn measure(pytop: &Path, python: &Interpreter) -> Result<()> {
     if !status.success() {
         bail!("pytop ended with {status}");
     }
+    printed.rewind().context("cannot read a temporary file")?;
+    Drains::read(printed)?.print();
     Ok(())
+}
+
+/// A snapshot, as far as it says how it was made.
+#[derive(Deserialize)]
+struct Snapshot {
+    drain_s: f64,
+    functions: u64,
+    total_calls: u64,
+    uncounted: BTreeMap<String, u64>,
+}
+
+/// What the snapshots of a run say of themselves.
+struct Drains {
+    /// In milliseconds.
+    time: Figures,
+    functions: Figures,
+    calls: u64,
+    uncounted: u64,
+}
+
+impl Drains {
+    fn read(printed: impl Read) -> Result<Self> {
+        let (mut times, mut functions) = (Vec::new(), Vec::new());
+        let (mut calls, mut uncounted) = (0, 0);
+        let mut snapshots = Vec::new();
+        for line in BufReader::new(printed).lines() {
+            let line = line.context("cannot read what pytop printed")?;
+            let snapshot: Snapshot =
+                serde_json::from_str(&line).with_context(|| format!("pytop printed {line:?}"))?;
+            snapshots.push(snapshot);
+        }
+        // The last one is of a part of an interval.
+        snapshots.pop();
+        for snapshot in snapshots {
+            times.push(snapshot.drain_s * 1000.0);
+            functions.push(snapshot.functions as f64);
+            calls += snapshot.total_calls;
+            uncounted += snapshot.uncounted.values().sum::<u64>();
+        }
+        Ok(Self {
+            time: Figures::of(times),
+            functions: Figures::of(functions),
+            calls,
+            uncounted,
+        })
+    }
+
+    fn print(&self) {
+        println!(
+            "A drain takes {:.0} ms ({}), the kernel's wait included, for {:.0} functions ({}); {} \
+             of {} calls are in no row",
+            self.time.median,
+            self.time.spread(),
+            self.functions.median,
+            self.functions.spread(),
+            self.uncounted,
+            self.calls,
+        );
+    }
 }
 
 /// What a process used over a while.

@@ -137,7 +137,10 @@ pub(super) fn check(
     };
     let expected = [
         (places.current_frame, current_frame),
+        // previous, executable, instr_ptr, localsplus, owner: one after the other.
+        (places.executable - 1, Some(layout.frame_to_previous)),
         (places.executable, Some(layout.frame_to_code)),
+        (places.executable + 3, layout.frame_to_owner),
         (
             places.instruction_pointer,
             Some(super::FRAME_TO_INSTRUCTION),

@@ -46,6 +46,12 @@ pub struct Layout {
     pub frame_to_code: u64,
     /// That pointer is tagged: bit 0 is to be cleared (`_PyStackRef`, 3.14 and later).
     pub tagged_code_pointer: bool,
+    /// From a frame to the pointer to the frame that called it: `f_back` of `PyFrameObject` (up to
+    /// 3.10), `previous` of `_PyInterpreterFrame`.
+    pub frame_to_previous: u64,
+    /// From a frame to the byte that tells whether it is one of the interpreter's own (`owner`).
+    /// 3.12 and later: before, there are no such frames.
+    pub frame_to_owner: Option<u64>,
     /// From any object to the pointer to its type (`ob_type`).
     pub object_to_type: u64,
     /// The address of `PyCode_Type` in the program as the file has it, if the file exports it.

@@ -20,6 +20,8 @@ pub(in crate::cpython) fn layout(minor: (u8, u8)) -> Option<Layout> {
     let old = |code| Layout {
         frame_to_code: 0x20,
         tagged_code_pointer: false,
+        frame_to_previous: 0x18,
+        frame_to_owner: None,
         object_to_type: 8,
         code_type: None,
         code,
@@ -35,6 +37,8 @@ pub(in crate::cpython) fn layout(minor: (u8, u8)) -> Option<Layout> {
     let new = |start, instrumentation_version, thread| Layout {
         frame_to_code: 0,
         tagged_code_pointer: false,
+        frame_to_previous: 8,
+        frame_to_owner: Some(0x46),
         object_to_type: 8,
         code_type: None,
         code: CodeLayout {
@@ -58,6 +62,7 @@ pub(in crate::cpython) fn layout(minor: (u8, u8)) -> Option<Layout> {
         (3, 6 | 7) => old(code(0x60, 0x68, 0x24)),
         (3, 8..=10) => old(code(0x68, 0x70, 0x28)),
         (3, 11) => Layout {
+            frame_to_previous: 0x30,
             thread: Some(ThreadLayout {
                 current_frame: CurrentFrame::Through {
                     pointer: 0x38,
@@ -87,10 +92,12 @@ pub(in crate::cpython) fn layout(minor: (u8, u8)) -> Option<Layout> {
         (3, 13) => new(0xc8, 0xa8, thread(0x3c)),
         (3, 14) => Layout {
             tagged_code_pointer: true,
+            frame_to_owner: Some(0x4a),
             ..new(0xd0, 0xa8, thread(0x3c))
         },
         (3, 15) => Layout {
             tagged_code_pointer: true,
+            frame_to_owner: Some(0x4a),
             ..new(0xd0, 0xa8, thread(0x40))
         },
         _ => return None,

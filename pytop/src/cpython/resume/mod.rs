@@ -28,6 +28,7 @@
 //! not counted: its code begins to run with a RESUME like any other.
 
 mod handlers;
+mod leaving;
 mod opcodes;
 mod registers;
 mod table;
@@ -127,6 +128,8 @@ pub struct Operand {
     /// A RESUME that is no entry: the prologue of a generator expression (3.15).
     pub not_entry: Option<u8>,
 }
+
+pub(super) use leaving::leaving;
 
 /// Finds the sites in an interpreter of 3.11 or later.
 pub(super) fn find(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Resume, Failure> {

@@ -19,6 +19,13 @@ pub(super) struct Opcodes {
     pub(super) family: &'static [(u8, Family)],
     /// `NOP`
     pub(super) nop: u8,
+    /// `RETURN_VALUE` and `RETURN_CONST`. Their `INSTRUMENTED` forms are not among them, and neither is
+    /// that of `YIELD_VALUE`: they call into Python before the frame is left.
+    pub(super) returning: &'static [u8],
+    /// `YIELD_VALUE`
+    pub(super) yield_value: u8,
+    /// `RETURN_GENERATOR`
+    pub(super) return_generator: u8,
     /// `ENTER_EXECUTOR`
     pub(super) enter_executor: Option<u8>,
     /// Numbers without a bytecode. They share one handler, which raises `SystemError`.
@@ -78,6 +85,9 @@ const ANY_RESUME: Operand = Operand {
 static V3_11: Opcodes = Opcodes {
     family: &[(151, Family::Resume), (150, Family::ResumeQuick)],
     nop: 9,
+    returning: &[83],
+    yield_value: 86,
+    return_generator: 75,
     enter_executor: None,
     unused: &[181..=254],
     unreachable: &[0],
@@ -87,6 +97,9 @@ static V3_11: Opcodes = Opcodes {
 static V3_12: Opcodes = Opcodes {
     family: &[(151, Family::Resume), (240, Family::Instrumented)],
     nop: 9,
+    returning: &[83, 121],
+    yield_value: 150,
+    return_generator: 75,
     enter_executor: None,
     unused: &[169..=170, 177..=236, 255..=255],
     unreachable: &[0, 17],
@@ -100,6 +113,9 @@ static V3_13: Opcodes = Opcodes {
         (236, Family::Instrumented),
     ],
     nop: 30,
+    returning: &[36, 103],
+    yield_value: 118,
+    return_generator: 35,
     enter_executor: Some(70),
     unused: &[119..=148, 223..=235, 255..=255],
     unreachable: &[0, 17],
@@ -113,6 +129,9 @@ static V3_14: Opcodes = Opcodes {
         (245, Family::Instrumented),
     ],
     nop: 27,
+    returning: &[35],
+    yield_value: 120,
+    return_generator: 34,
     enter_executor: Some(255),
     unused: &[121..=127, 212..=233],
     unreachable: &[0, 17],
@@ -127,6 +146,9 @@ static V3_15: Opcodes = Opcodes {
         (244, Family::Instrumented),
     ],
     nop: 25,
+    returning: &[33],
+    yield_value: 119,
+    return_generator: 32,
     enter_executor: Some(254),
     unused: &[120..=127, 219..=232],
     unreachable: &[0, 17],

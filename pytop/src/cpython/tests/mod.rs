@@ -4,8 +4,10 @@ mod blocks;
 mod code;
 mod damage;
 mod identity;
+mod listing;
 mod markers;
 mod program;
+mod returns;
 mod seeds;
 mod versions;
 

@@ -70,8 +70,10 @@ impl Arrivals {
         if let Some(late) = arrival.late {
             let late = milliseconds(late);
             return Some(
-                format!("its probes came {late} ms after its start; what it called before is missing")
-                    .into(),
+                format!(
+                    "its probes came {late} ms after its start; what it called before is missing"
+                )
+                .into(),
             );
         }
         let age = milliseconds(arrival.unknown?);
@@ -87,7 +89,9 @@ impl Arrivals {
     /// Processes that were seen at a door and never got probes. They are told once.
     pub(super) fn take_missed(&mut self, is_alive: impl Fn(u32) -> bool) -> Vec<u32> {
         let missed = |pid: &u32, arrival: &Arrival| arrival.probed.is_none() && !is_alive(*pid);
-        let missed = self.arrivals.extract_if(|pid, arrival| missed(pid, arrival));
+        let missed = self
+            .arrivals
+            .extract_if(|pid, arrival| missed(pid, arrival));
         missed.map(|(pid, _)| pid).collect()
     }
 
@@ -161,6 +165,9 @@ mod tests {
         let mut arrivals = Arrivals::new();
         arrivals.probed_without_door(7, ms(100), ms(31));
         let reason = arrivals.reason(7).unwrap();
-        assert!(reason.ends_with("in its first 31 ms or less is missing"), "{reason}");
+        assert!(
+            reason.ends_with("in its first 31 ms or less is missing"),
+            "{reason}"
+        );
     }
 }

@@ -138,7 +138,11 @@ impl Gauge {
             }
             return Some(Estimated {
                 factor: 1.0,
-                share: if all > 0.0 { (used / all).min(1.0) } else { 0.0 },
+                share: if all > 0.0 {
+                    (used / all).min(1.0)
+                } else {
+                    0.0
+                },
                 uncertainty: 1.0,
             });
         }
@@ -168,7 +172,10 @@ fn own_work(each: f64, cost: HitCost, share: Option<f64>) -> (f64, f64) {
         Some(share) => {
             let (sampled, sampled_off) = (each * share, each * share.max(LEAST_WORK) * SAMPLED_OFF);
             let (one, other) = (rest_off.powi(-2), sampled_off.powi(-2));
-            ((rest * one + sampled * other) / (one + other), (one + other).powf(-0.5))
+            (
+                (rest * one + sampled * other) / (one + other),
+                (one + other).powf(-0.5),
+            )
         }
         None => (rest, rest_off),
     };

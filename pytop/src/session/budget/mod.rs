@@ -68,7 +68,9 @@ impl Budget {
     /// most, or nothing for one that was held back until they were in place.
     pub(super) fn arrived(&mut self, placed: &Placed, age: Option<Duration>) {
         match age.filter(|_| !placed.has_doors) {
-            Some(age) => self.arrivals.probed_without_door(placed.pid, placed.at, age),
+            Some(age) => self
+                .arrivals
+                .probed_without_door(placed.pid, placed.at, age),
             None => self.arrivals.probed(placed.pid, placed.at),
         }
     }
@@ -221,7 +223,7 @@ impl Budget {
             return;
         }
         for row in rows {
-            if let Some((factor, calls)) = factors.get_mut(&row.pid) {
+            if let Some((factor, calls)) = factors.get_mut(&row.function.pid) {
                 row.calls = scaled(row.calls, *factor);
                 *calls += row.calls;
             }
@@ -326,10 +328,14 @@ impl Samples {
         let expected = time / ProcessSampler::period(self.often).as_secs_f64();
         if !is_lost && self.often {
             self.work.add_time(0.0, expected);
-            addresses.iter().for_each(|address| self.work.inside(*address));
+            addresses
+                .iter()
+                .for_each(|address| self.work.inside(*address));
         } else if !is_lost {
             self.work.add_time(expected, 0.0);
-            addresses.iter().for_each(|address| self.work.outside(*address));
+            addresses
+                .iter()
+                .for_each(|address| self.work.outside(*address));
         }
         (self.since, self.often) = (used, often);
     }

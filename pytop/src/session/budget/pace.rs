@@ -148,7 +148,8 @@ impl Pace {
                 self.close(look.at)
             }
             State::Closed { since, threshold } => {
-                let on_trial = look.at - since >= TRIAL && self.account >= -TRIAL_DEBT * self.price();
+                let on_trial =
+                    look.at - since >= TRIAL && self.account >= -TRIAL_DEBT * self.price();
                 if self.account >= threshold || on_trial {
                     self.state = State::Open {
                         since: look.at,

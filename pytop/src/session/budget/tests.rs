@@ -62,7 +62,11 @@ impl Made {
     fn read(&self) -> Reading {
         Reading {
             used: Duration::from_secs_f64(self.used),
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "small"
+            )]
             hits: self.hits as u64,
         }
     }
@@ -121,7 +125,9 @@ impl Made {
             seconds: HIT,
             uncertainty: 0.2,
         };
-        let estimated = self.gauge.end_interval(self.seen, self.seen.hits, cost, None);
+        let estimated = self
+            .gauge
+            .end_interval(self.seen, self.seen.hits, cost, None);
         let (calls, hits) = (self.calls, self.hits);
         (self.calls, self.hits) = (0.0, 0.0);
         self.seen.hits = 0;
@@ -252,7 +258,12 @@ fn what_stands_still_outside_of_windows_has_been_counted() {
     // The next window tells what was called in all of that time.
     gauge.open(reading(220, 0));
     gauge.close(reading(240, 1000));
-    let late = gauge.end_interval(reading(240, 1000), 1000, cost, None).unwrap();
+    let late = gauge
+        .end_interval(reading(240, 1000), 1000, cost, None)
+        .unwrap();
     let work = 0.020 - 1000.0 * HIT;
-    assert!((late.factor - (1.0 + 0.200 / work)).abs() < 1e-9, "{late:?}");
+    assert!(
+        (late.factor - (1.0 + 0.200 / work)).abs() < 1e-9,
+        "{late:?}"
+    );
 }

@@ -47,8 +47,8 @@ impl App {
     pub(super) fn group(&mut self) {
         self.view.group_by = self.view.group_by.next();
         let selected = match (self.view.group_by, self.table.key()) {
-            (GroupBy::File, Some(EntryKey::Function { filename, .. })) => {
-                Some(EntryKey::File(filename.clone()))
+            (GroupBy::File, Some(EntryKey::Function(function))) => {
+                Some(EntryKey::File(function.filename.clone()))
             }
             _ => None,
         };

@@ -46,6 +46,7 @@ impl App {
                 *index = scrolled(*index, motion, SortKey::ALL.len() - 1, SortKey::ALL.len());
             }
             (Some(Overlay::Prompt(_)) | None, Screen::Table) => {
+                self.order_all();
                 match self.table.target(motion, self.entries.len(), page) {
                     Some(index) => self.select(index),
                     None => self.release(),

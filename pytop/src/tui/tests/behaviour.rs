@@ -14,7 +14,7 @@ use crate::updates::{Command, Update};
 
 fn selected(screen: &Screen) -> Option<String> {
     match screen.app.table.key() {
-        Some(EntryKey::Function { function, .. }) => Some(function.to_string()),
+        Some(EntryKey::Function(function)) => Some(function.name.to_string()),
         Some(EntryKey::File(file)) => Some(file.to_string()),
         Some(EntryKey::Process(pid)) => Some(pid.to_string()),
         None => None,
@@ -29,7 +29,7 @@ fn index(screen: &Screen) -> Option<usize> {
 fn functions(screen: &Screen) -> Vec<String> {
     let entries = screen.app.entries.iter();
     entries
-        .filter_map(|entry| Some(entry.function.as_ref()?.to_string()))
+        .filter_map(|entry| Some(entry.name()?.to_string()))
         .collect()
 }
 

@@ -154,13 +154,8 @@ impl Screen {
 
 /// A function of a process.
 pub(super) fn row(pid: u32, filename: &str, line: u32, function: &str, calls: u64) -> Row {
-    Row {
-        pid,
-        filename: filename.into(),
-        line: (line > 0).then_some(line),
-        function: function.into(),
-        calls,
-    }
+    let line = (line > 0).then_some(line);
+    Row::new(pid, filename, line, function, calls)
 }
 
 /// What the busy machine calls in an interval.
@@ -233,7 +228,7 @@ pub(super) fn process(pid: u32, exe: &str, python: &str, coverage: Coverage) -> 
         coverage,
         calls: 0,
         probe_cost: None,
-            estimate: None,
+        estimate: None,
         ended: false,
     }
 }
@@ -262,7 +257,7 @@ pub(super) fn snapshot(rows: Vec<Row>) -> Snapshot {
         process(40_961, "/opt/venv/bin/uwsgi", "3.15.0", marker()),
     ];
     for process in &mut processes {
-        let own = rows.iter().filter(|row| row.pid == process.pid);
+        let own = rows.iter().filter(|row| row.function.pid == process.pid);
         process.calls = own.map(|row| row.calls).sum();
         process.probe_cost = Some(process.calls as f64 * 6e-7);
     }
@@ -270,6 +265,7 @@ pub(super) fn snapshot(rows: Vec<Row>) -> Snapshot {
     Snapshot {
         time: SystemTime::UNIX_EPOCH,
         interval: Duration::from_secs(1),
+        drain: Duration::from_millis(20),
         rows,
         uncounted: Uncounted::default(),
         processes,

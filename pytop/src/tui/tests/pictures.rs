@@ -4,7 +4,7 @@ use crossterm::event::KeyCode;
 use insta::assert_snapshot;
 
 use super::fixture::{Screen, process, row, settings, silent, snapshot};
-use crate::model::{Coverage, Method, Snapshot, Uncounted};
+use crate::model::{Coverage, Method, Row, Snapshot, Uncounted};
 use crate::tui::Settings;
 use crate::updates::{Scope, Update};
 
@@ -253,9 +253,8 @@ fn hostile() -> Snapshot {
             u64::MAX / 4,
         ),
     ]);
-    let mut invalid = row(812, "", 9, "", 1_001);
-    invalid.filename = b"/tmp/\xff\xfe.py".as_slice().into();
-    invalid.function = b"\xc3(".as_slice().into();
+    let (filename, name) = (b"/tmp/\xff\xfe.py".as_slice(), b"\xc3(".as_slice());
+    let invalid = Row::new(812, filename, Some(9), name, 1_001);
     hostile.rows.push(invalid);
     hostile.processes = vec![process(
         812,

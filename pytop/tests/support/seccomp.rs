@@ -12,7 +12,7 @@ use std::thread;
 use libc::{c_int, c_long, seccomp_notif, seccomp_notif_resp, sock_filter, sock_fprog};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::support::Outcome;
+use super::outcome::Outcome;
 
 /// Runs a command for which `call` fails with `errno`.
 pub(crate) fn without(call: c_long, errno: c_int, command: Command) -> Outcome {
@@ -23,6 +23,25 @@ pub(crate) fn without(call: c_long, errno: c_int, command: Command) -> Outcome {
         Outcome::of(command)
     });
     run.join().expect("the command was run")
+}
+
+/// Runs a command on a kernel that takes no sleepable uprobe programs. Linux 5.15 has all that it
+/// takes to count, but for counting every call.
+pub(crate) fn without_sleepable_uprobes(command: Command) -> Outcome {
+    let is_sleepable_uprobe = |call: &Call| {
+        const BPF_PROG_LOAD: u64 = 5;
+        const BPF_PROG_TYPE_KPROBE: u32 = 2;
+        const BPF_F_SLEEPABLE: u32 = 1 << 4;
+        let [command, attributes, ..] = call.arguments;
+        if command != BPF_PROG_LOAD {
+            return None;
+        }
+        // Places of prog_type and prog_flags in union bpf_attr (include/uapi/linux/bpf.h).
+        let kind = u32::from_ne_bytes(call.read(attributes));
+        let flags = u32::from_ne_bytes(call.read(attributes + 44));
+        (kind == BPF_PROG_TYPE_KPROBE && flags & BPF_F_SLEEPABLE != 0).then_some(libc::EINVAL)
+    };
+    when(libc::SYS_bpf, is_sleepable_uprobe, command)
 }
 
 /// A system call that waits for its answer.
