@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Uid, User};
 
 use super::container::container;
@@ -21,18 +19,6 @@ pub struct ProcessId {
     pub pid: u32,
     /// When it started, in clock ticks after boot.
     pub start_time: u64,
-}
-
-impl ProcessId {
-    /// How long ago the process started; exact to a tick of 10 ms, upwards.
-    #[must_use]
-    pub fn age(&self) -> Duration {
-        // USER_HZ, which never was another number on any architecture that pytop supports.
-        const TICKS: u64 = 100;
-        let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
-        let start = Duration::from_millis(self.start_time.saturating_mul(1000 / TICKS));
-        now.saturating_sub(start)
-    }
 }
 
 /// What is told of a process. All but the id may change while it runs.

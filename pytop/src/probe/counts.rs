@@ -8,12 +8,12 @@
 //! twice.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::thread;
 use std::time::{Instant, SystemTime};
 
 use aya::Ebpf;
-use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError};
+use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError};
 use aya::sys::SyscallError;
 use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
@@ -152,7 +152,6 @@ pub struct Noticed {
 /// The maps in which calls are counted.
 pub(super) struct Counts {
     active: ArrayOfMaps<MapData>,
-    active_fd: OwnedFd,
     /// The kernel's list of the tables.
     tables: ArrayOfMaps<MapData>,
     halves: [Half; 2],
@@ -160,8 +159,6 @@ pub(super) struct Counts {
     /// Entries that each table is to have.
     size: u32,
     current: usize,
-    /// The tables have been exchanged already.
-    is_exchanged: bool,
     /// Frames of the last interval.
     frames: usize,
     texts: Texts,
@@ -169,20 +166,6 @@ pub(super) struct Counts {
     losses: Array<MapData, u64>,
     losses_before: [u64; Loss::COUNT as usize],
     problems: HashMap<MapData, ProblemKey, u64>,
-}
-
-/// The exchange of full tables for empty ones, which has to be waited for.
-#[derive(Debug)]
-pub struct Exchange {
-    active: OwnedFd,
-    slots: OwnedFd,
-}
-
-impl Exchange {
-    /// Exchanges the tables, and waits until no program uses the old ones.
-    pub fn make(self) -> io::Result<()> {
-        syscall::set_element(self.active.as_fd(), 0, &self.slots.as_raw_fd())
-    }
 }
 
 /// What calls are counted in, in every other interval.
@@ -201,14 +184,7 @@ impl Counts {
                 name: name.to_owned(),
             })
         };
-        let active = take("ACTIVE")?;
-        let Map::ArrayOfMaps(data) = &active else {
-            return Err(MapError::InvalidName {
-                name: "ACTIVE".to_owned(),
-            });
-        };
-        let active_fd = data.fd().as_fd().try_clone_to_owned()?;
-        let mut active = ArrayOfMaps::try_from(active)?;
+        let mut active = ArrayOfMaps::try_from(take("ACTIVE")?)?;
         let texts = HashMap::try_from(take("TEXTS")?)?;
         let texts = Texts::new(texts, capacity.of_texts());
         let processes = HashMap::try_from(take("PROCESSES")?)?;
@@ -228,13 +204,11 @@ impl Counts {
         })?;
         Ok(Self {
             active,
-            active_fd,
             tables,
             halves,
             capacity,
             size,
             current: 0,
-            is_exchanged: false,
             frames: 0,
             texts,
             processes,
@@ -244,35 +218,16 @@ impl Counts {
         })
     }
 
-    /// Begins a drain. What this returns is to be made before [`Self::drain`].
-    pub(super) fn begin_drain(&mut self) -> io::Result<Exchange> {
-        let next = 1 - self.current;
-        let [first, second] = &self.halves;
-        let empty = if next == 0 { first } else { second };
-        let exchange = Exchange {
-            active: self.active_fd.try_clone()?,
-            slots: empty.slots.fd().as_fd().try_clone_to_owned()?,
-        };
-        self.current = next;
-        self.is_exchanged = true;
-        Ok(exchange)
-    }
-
     pub(super) fn drain(&mut self) -> Result<Drained, MapError> {
-        let is_exchanged = std::mem::take(&mut self.is_exchanged);
-        if !is_exchanged {
-            self.current = 1 - self.current;
-        }
-        let index = 1 - self.current;
+        let index = self.current;
+        self.current = 1 - self.current;
         let [first, second] = &mut self.halves;
         let (full, empty) = if self.current == 0 {
             (second, first)
         } else {
             (first, second)
         };
-        if !is_exchanged {
-            self.active.set(0, &empty.slots, 0)?;
-        }
+        self.active.set(0, &empty.slots, 0)?;
         let at = Instant::now();
         let time = SystemTime::now();
         let mut losses = new_losses(&self.losses, &mut self.losses_before)?;

@@ -19,14 +19,15 @@ use thiserror::Error;
 
 pub use survey::{Loaded, Survey};
 
-use super::counts::{Capacity, Counts, Drained, Exchange, Noticed, Seen};
+use super::counts::{Capacity, Counts, Drained, Noticed, Seen};
 use super::events::Events;
 use super::meter::{self, Meter};
 use super::program::{Program, ProgramError, Programs, Purpose};
 use super::quick::quick_site;
 use super::syscall::{self, UprobeEvent};
 use super::texts::Names;
-use super::uprobe::{AttachError, Place, Probe, Target, has_links, hint, place};
+use super::tracefs::Tracefs;
+use super::uprobe::{AttachError, Place, Probe, Target, has_links, hint, place, place_gated};
 use crate::os_error::{describe, is_refusal};
 
 /// The compiled programs: `cargo xtask build-ebpf` makes them, the build script chooses the file.
@@ -67,6 +68,8 @@ pub struct Kernel {
     counts: Counts,
     doors: aya::maps::HashMap<MapData, u32, u64>,
     events: Events,
+    /// Where probes are to have gates.
+    tracefs: Option<Tracefs>,
 }
 
 /// How much room a trace has.
@@ -130,6 +133,14 @@ impl Kernel {
         Self::load_with(capacity, Room::NONE, true)
     }
 
+    /// [`Kernel::load`], but processes can be left out of the probes that are placed.
+    pub fn load_with_gates(capacity: Capacity) -> Result<Self, LoadError> {
+        let tracefs = Tracefs::open().map_err(explain_tracefs)?;
+        let mut kernel = Self::load_with(capacity, Room::NONE, false)?;
+        kernel.tracefs = Some(tracefs);
+        Ok(kernel)
+    }
+
     /// Loads programs and maps for a trace.
     pub fn load_for_trace(room: Room) -> Result<Self, LoadError> {
         Self::load_with(Capacity::Fixed(1), room, true)
@@ -172,6 +183,7 @@ impl Kernel {
             counts,
             doors,
             events,
+            tracefs: None,
         })
     }
 
@@ -220,7 +232,14 @@ impl Kernel {
                 reason: explain_program(&error).to_string(),
             })?;
             let same: Vec<_> = same.iter().map(|(_, place)| *place).collect();
-            probes.extend(place(loaded, purpose, self.pmu_type, target, &same)?);
+            match &mut self.tracefs {
+                Some(tracefs) if program.counts() => {
+                    for place in &same {
+                        probes.push(place_gated(loaded, tracefs, target, place)?);
+                    }
+                }
+                _ => probes.extend(place(loaded, purpose, self.pmu_type, target, &same)?),
+            }
         }
         Ok(probes)
     }
@@ -232,18 +251,20 @@ impl Kernel {
         Meter::place(self, site)
     }
 
-    /// Ends the interval without waiting: that is left to whoever makes the exchange, before
-    /// [`Self::drain`] is called.
-    pub fn begin_drain(&mut self) -> io::Result<Exchange> {
-        self.counts.begin_drain()
-    }
-
     /// Ends the interval: takes everything that was counted since the call before.
     ///
     /// Waits for the programs that run at this moment, some tens of milliseconds; what is called
     /// meanwhile is counted in the next interval.
     pub fn drain(&mut self) -> Result<Drained, MapError> {
         self.counts.drain()
+    }
+
+    /// File and function of a frame of the interval that has ended last, by [`Frame::text`].
+    ///
+    /// [`Frame::text`]: super::Frame::text
+    #[must_use]
+    pub fn names(&self, text: u64) -> Option<&Names> {
+        self.counts.names(text)
     }
 
     /// Hands to `visit` processes, some of them repeatedly, and calls that they have made in this
@@ -263,14 +284,6 @@ impl Kernel {
             (pid, Duration::from_nanos(time))
         });
         passed.collect()
-    }
-
-    /// File and function of a frame of the interval that has ended last, by [`Frame::text`].
-    ///
-    /// [`Frame::text`]: super::Frame::text
-    #[must_use]
-    pub fn names(&self, text: u64) -> Option<&Names> {
-        self.counts.names(text)
     }
 
     /// What the kernel knows of a process that entered a function or passed a door.
@@ -388,6 +401,22 @@ fn require_uprobes(pmu_type: u32) -> Result<(), LoadError> {
             })
         }
         _ => Ok(()),
+    }
+}
+
+fn explain_tracefs(error: io::Error) -> LoadError {
+    match error.raw_os_error() {
+        _ if is_refusal(&error) => not_permitted("the list of uprobes (tracefs)", error),
+        Some(libc::ENODEV | libc::ENOENT | libc::ENOSYS) => LoadError::MissingFeature {
+            feature: "the list of uprobes (tracefs), without which counting cannot leave processes \
+                      out, as it has to with a bound",
+            needs: "Linux 6.0 or later, built with CONFIG_UPROBE_EVENTS",
+        },
+        _ => failed(format!(
+            "cannot use the list of uprobes (tracefs): {}{}",
+            describe(&error),
+            hint(&error)
+        )),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod counts;
 mod events;
+mod gate;
 mod kernel;
 pub mod launch;
 mod meter;
@@ -12,20 +13,20 @@ mod process_clock;
 mod process_end;
 mod program;
 mod quick;
-mod sampler;
 pub mod sideband;
 mod slots;
 mod syscall;
 mod texts;
+mod tracefs;
 mod uprobe;
 
-pub use counts::{Capacity, Drained, Exchange, Frame, Incomplete, Losses, Noticed, Seen};
+pub use counts::{Capacity, Drained, Frame, Incomplete, Losses, Noticed, Seen};
 pub use events::{Events, Thread};
+pub use gate::Gate;
 pub use kernel::{Description, Kernel, LoadError, Loaded, Room, SiteId, Survey};
 pub use meter::Meter;
 pub use process_clock::ProcessClock;
 pub use process_end::ProcessEnd;
 pub use program::Program;
-pub use sampler::{ProcessSampler, Sample};
 pub use texts::Names;
 pub use uprobe::{AttachError, Place, Probe, Target, detach};

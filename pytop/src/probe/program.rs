@@ -84,6 +84,13 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Whether it runs at the entries of frames.
+    pub(super) fn counts(self) -> bool {
+        !matches!(self, Self::Door | Self::Compiled)
+    }
+}
+
 /// A quick program, and how the one is found that takes over from it.
 struct Quick {
     name: &'static str,

@@ -60,9 +60,6 @@ const BUFFER_BYTES: usize = 128 * 1024;
 /// How long an exec is given to map its files. The dynamic loader needs less than a millisecond.
 const SETTLE: Duration = Duration::from_millis(2);
 
-/// Both, where processes have to be seen as soon as they start.
-const IN_HASTE: Duration = Duration::from_millis(1);
-
 /// How long the buffers are left alone after something was found in them.
 const LINGER: Duration = Duration::from_millis(10);
 
@@ -158,8 +155,6 @@ pub struct Sideband {
     epoll: OwnedFd,
     /// The same, in the runtime that first called [`Sideband::wait`].
     readiness: Option<AsyncFd<OwnedFd>>,
-    /// Forks and exits ring the doorbell as well, and the buffers are read as soon as they can be.
-    in_haste: bool,
     /// When to read again without having been woken: the last drain found something.
     drain_at: Option<Instant>,
 }
@@ -175,16 +170,6 @@ impl Sideband {
     ///
     /// What happens after this returned is seen; a scan of `/proc` that starts later misses none.
     pub fn open() -> Result<Self, SidebandError> {
-        Self::open_with(false)
-    }
-
-    /// [`Self::open`], to be told at once of forks too. Each costs whoever makes it some
-    /// microseconds more.
-    pub fn open_in_haste() -> Result<Self, SidebandError> {
-        Self::open_with(true)
-    }
-
-    fn open_with(in_haste: bool) -> Result<Self, SidebandError> {
         let epoll =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|source| SidebandError::Wait {
                 source: source.into(),
@@ -193,7 +178,6 @@ impl Sideband {
             rings: Vec::new(),
             epoll,
             readiness: None,
-            in_haste,
             drain_at: None,
         };
         sideband.follow_cpus()?;
@@ -217,7 +201,7 @@ impl Sideband {
             if self.rings.iter().any(|ring| ring.cpu == cpu) {
                 continue;
             }
-            if let Some(ring) = Ring::open(cpu, self.in_haste)? {
+            if let Some(ring) = Ring::open(cpu)? {
                 for sampler in [&ring.records, &ring.doorbell] {
                     epoll::add(
                         &self.epoll,
@@ -258,8 +242,7 @@ impl Sideband {
                 Ok(ready) => ready.map_err(wait)?.clear_ready(),
                 Err(_elapsed) => return Ok(()),
             }
-            let settle = if self.in_haste { IN_HASTE } else { SETTLE };
-            self.drain_at = Some(Instant::now() + settle);
+            self.drain_at = Some(Instant::now() + SETTLE);
         }
         if let Some(drain_at) = self.drain_at {
             tokio::time::sleep_until(drain_at).await;
@@ -273,8 +256,7 @@ impl Sideband {
         for ring in &mut self.rings {
             records += ring.drain(on_event);
         }
-        let linger = if self.in_haste { IN_HASTE } else { LINGER };
-        self.drain_at = (records > 0).then(|| Instant::now() + linger);
+        self.drain_at = (records > 0).then(|| Instant::now() + LINGER);
     }
 }
 
@@ -287,7 +269,7 @@ impl AsFd for Sideband {
 
 impl Ring {
     /// `None` if the CPU has just gone out of use.
-    fn open(cpu: u32, in_haste: bool) -> Result<Option<Self>, SidebandError> {
+    fn open(cpu: u32) -> Result<Option<Self>, SidebandError> {
         let mut all = dummy(cpu);
         all.mmap(true)
             .mmap2(true)
@@ -296,7 +278,7 @@ impl Ring {
             .task(true)
             .wakeup_watermark(BUFFER_BYTES / 2);
         let mut comm = dummy(cpu);
-        comm.comm(true).task(in_haste).wakeup_watermark(1);
+        comm.comm(true).wakeup_watermark(1);
         Ok(
             match (sampler(&all, cpu, BUFFER_BYTES)?, sampler(&comm, cpu, 0)?) {
                 (Some(records), Some(doorbell)) => Some(Self {

@@ -1,17 +1,15 @@
 //! Which probes are in place.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
-
-use nix::time::{ClockId, clock_gettime};
 
 use super::methods::{Plan, Planner};
 use crate::cpython::Interpreter;
 use crate::discover::{FileId, InterpreterFile};
 use crate::model::{Coverage, Method};
-use crate::probe::{Description, Kernel, Place, Probe, Program, SiteId, Target, detach};
+use crate::probe::{Description, Gate, Kernel, Place, Probe, Program, SiteId, Target, detach};
 
 /// A file with an interpreter in it.
 pub(super) type File = InterpreterFile<Interpreter>;
@@ -32,16 +30,10 @@ impl Reach {
             Self::Process(pid) => Some(pid),
         }
     }
-}
 
-/// A process that has just got probes of its own.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Placed {
-    pub(super) pid: u32,
-    /// When they were in place, by the monotonic clock.
-    pub(super) at: Duration,
-    /// The interpreter has had doors before, so that it is known when the process has passed them.
-    pub(super) has_doors: bool,
+    fn includes(self, pid: u32) -> bool {
+        self == Self::Everyone || self == Self::Process(pid)
+    }
 }
 
 /// The probes in place, by what they are for.
@@ -54,22 +46,19 @@ pub(super) struct Attachments {
     sites: HashMap<SiteId, (Arc<File>, Method)>,
     /// The probes of a file, or why there are none.
     placed: HashMap<(FileId, Reach), Result<Vec<Probe>, Arc<str>>>,
-    /// Where it is to be known who starts: the probes that tell, for everyone, by the file.
+    /// The probes of a file that tell who starts, for everyone, where that has to be known.
     doors: Option<HashMap<FileId, Vec<Probe>>>,
-    /// What nobody has asked for yet.
-    arrived: Vec<Placed>,
 }
 
 /// A plan, with the numbers of its probes in the kernel's tables.
 struct Prepared {
-    file: Arc<File>,
     plan: Arc<Plan>,
     sites: Vec<SiteId>,
 }
 
 impl Attachments {
-    /// No probes yet. Where `program` is one, each probe runs it instead of its own.
-    /// `with_doors`, it can be asked which processes have [arrived](Self::take_arrived).
+    /// No probes yet. Where `program` is one, each probe runs it instead of its own. `with_doors`,
+    /// the kernel side tells of processes that start to run Python code.
     pub(super) fn new(program: Option<Program>, planner: Planner, with_doors: bool) -> Self {
         Self {
             program,
@@ -78,7 +67,6 @@ impl Attachments {
             sites: HashMap::new(),
             placed: HashMap::new(),
             doors: with_doors.then(HashMap::new),
-            arrived: Vec::new(),
         }
     }
 
@@ -93,32 +81,24 @@ impl Attachments {
             Ok(prepared) => prepared,
             Err(reason) => return Coverage::NotCounted(reason),
         };
-        if !self.placed.contains_key(&(file.id, reach)) {
-            let has_doors = self.place_doors(kernel, file);
-            let placed = place(kernel, reach, &prepared, self.program).map_err(Arc::from);
-            if let (Reach::Process(pid), true) = (reach, self.doors.is_some() && placed.is_ok()) {
-                self.arrived.push(Placed {
-                    pid,
-                    at: monotonic(),
-                    has_doors,
-                });
-            }
-            self.placed.insert((file.id, reach), placed);
-        }
-        match self.placed.get(&(file.id, reach)) {
-            Some(Err(reason)) => Coverage::NotCounted(Arc::clone(reason)),
-            _ => Coverage::Counted(prepared.plan.method),
-        }
+        let placed = self.placed.entry((file.id, reach)).or_insert_with(|| {
+            place(kernel, file, reach, &prepared, self.program).map_err(Arc::from)
+        });
+        let coverage = match placed {
+            Ok(_) => Coverage::Counted(prepared.plan.method),
+            Err(reason) => Coverage::NotCounted(Arc::clone(reason)),
+        };
+        self.place_doors(kernel, file);
+        coverage
     }
 
-    /// Sees to it that it is known who starts to run an interpreter, and says whether it has been
-    /// all the time.
-    fn place_doors(&mut self, kernel: &mut Kernel, file: &Arc<File>) -> bool {
+    /// Sees to it that the kernel side tells who starts to run an interpreter.
+    fn place_doors(&mut self, kernel: &mut Kernel, file: &Arc<File>) {
         let Some(doors) = &mut self.doors else {
-            return false;
+            return;
         };
-        if let Some(probes) = doors.get(&file.id) {
-            return !probes.is_empty();
+        if doors.contains_key(&file.id) {
+            return;
         }
         let site = kernel.describe(&Description::Nothing);
         let probes = site.ok().and_then(|site| {
@@ -133,12 +113,41 @@ impl Attachments {
             kernel.attach(Program::Door, &target, &places).ok()
         });
         doors.insert(file.id, probes.unwrap_or_default());
-        false
     }
 
-    /// The processes that have got probes since this was last asked.
-    pub(super) fn take_arrived(&mut self) -> Vec<Placed> {
-        std::mem::take(&mut self.arrived)
+    /// Chooses who gets the breakpoints of probes that are not for one process alone: these
+    /// processes, with the children that they make from then on; everyone without a list.
+    pub(super) fn restrict(&mut self, pids: Option<&[u32]>) -> io::Result<()> {
+        for gate in self.gates(|reach| reach == Reach::Everyone) {
+            match pids {
+                Some(pids) => gate.restrict(pids)?,
+                None => gate.admit_all()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a process the breakpoints that it has not; its children too, if they are to `inherit`
+    /// them.
+    pub(super) fn admit(&mut self, pid: u32, inherit: bool) -> io::Result<()> {
+        for gate in self.gates(|reach| reach.includes(pid)) {
+            gate.admit(pid, inherit)?;
+        }
+        Ok(())
+    }
+
+    /// Takes its breakpoints from a process.
+    pub(super) fn dismiss(&mut self, pid: u32) {
+        for gate in self.gates(|reach| reach.includes(pid)) {
+            gate.dismiss(pid);
+        }
+    }
+
+    fn gates(&mut self, is_meant: impl Fn(Reach) -> bool) -> impl Iterator<Item = &mut Gate> {
+        let placed = self.placed.iter_mut();
+        let placed = placed.filter(move |((_, reach), _)| is_meant(*reach));
+        let probes = placed.filter_map(|(_, placed)| placed.as_mut().ok());
+        probes.flatten().filter_map(Probe::gate)
     }
 
     /// Plans what there is to be placed in a file, once.
@@ -158,11 +167,7 @@ impl Attachments {
             sites.push(site);
             self.sites.insert(site, (Arc::clone(file), plan.method));
         }
-        let prepared = Arc::new(Prepared {
-            file: Arc::clone(file),
-            plan,
-            sites,
-        });
+        let prepared = Arc::new(Prepared { plan, sites });
         self.prepared.insert(file.id, Arc::clone(&prepared));
         Ok(prepared)
     }
@@ -201,27 +206,8 @@ impl Attachments {
                 .flatten()
                 .collect(),
         );
-    }
-
-    /// Takes out the probes that are for this process alone, until [`Self::resume`].
-    pub(super) fn pause(&mut self, pid: u32) {
-        let own = self.placed.iter_mut();
-        let own = own.filter(|((_, reach), _)| *reach == Reach::Process(pid));
-        let probes = own.filter_map(|(_, placed)| placed.as_mut().ok());
-        release(probes.flat_map(std::mem::take).collect());
-    }
-
-    /// Places the probes of a process again. One that has ended meanwhile gets none.
-    pub(super) fn resume(&mut self, kernel: &mut Kernel, pid: u32) {
-        for ((file, reach), placed) in &mut self.placed {
-            if *reach == Reach::Process(pid)
-                && let Ok(probes) = placed
-                && probes.is_empty()
-                && let Some(prepared) = self.prepared.get(file)
-                && let Ok(again) = place(kernel, *reach, prepared, self.program)
-            {
-                *probes = again;
-            }
+        for gate in self.gates(|reach| reach == Reach::Everyone) {
+            gate.forget(pid);
         }
     }
 
@@ -249,13 +235,14 @@ impl Attachments {
 /// Places the probes of a file: all of them, or none.
 fn place(
     kernel: &mut Kernel,
+    file: &File,
     reach: Reach,
     prepared: &Prepared,
     program: Option<Program>,
 ) -> Result<Vec<Probe>, String> {
     let target = Target {
-        file: &prepared.file.file,
-        path: &prepared.file.path,
+        file: &file.file,
+        path: &file.path,
         pid: reach.pid(),
     };
     let planned: Vec<_> = prepared.plan.probes.iter().zip(&prepared.sites).collect();
@@ -284,11 +271,6 @@ fn place_at(offset: u64, site: SiteId) -> Place {
         semaphore_offset: None,
         site,
     }
-}
-
-/// The time, by the clock that the kernel's programs read as well (`bpf_ktime_get_ns`).
-pub(super) fn monotonic() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Takes out probes without waiting for it.

@@ -16,6 +16,7 @@
 
 mod attachments;
 mod audience;
+mod bounded;
 mod budget;
 mod code_cache;
 mod command;
@@ -35,7 +36,6 @@ mod wake;
 #[doc(hidden)]
 pub use self::code_cache::fuzzing;
 
-use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::thread;
@@ -60,11 +60,11 @@ pub(crate) use self::tracing::now;
 use self::wake::{Signals, Wake, every, next_event, ready, until};
 use crate::cpython::{self, Interpreter};
 use crate::discover::{Attention, Finder, Found, Installed, ProcRoot, ProcessEvent};
-use crate::model::{Coverage, ProcessStatus, Snapshot, Uncounted};
+use crate::model::{Snapshot, Uncounted};
 use crate::os_error::describe;
 use crate::probe::launch::{Event, Stage};
 use crate::probe::sideband::Sideband;
-use crate::probe::{Drained, Kernel, LoadError, Program};
+use crate::probe::{Kernel, LoadError, Program};
 use crate::updates::{Command, Update};
 
 /// How often processes are looked for, besides what the kernel tells of them.
@@ -119,8 +119,6 @@ pub struct Session {
     notices: Vec<String>,
     announced: bool,
     taken: u64,
-    /// The process that is looked at stands still until it has its probes.
-    is_held: bool,
 }
 
 impl Session {
@@ -173,11 +171,7 @@ impl Session {
     fn start(options: Options) -> Result<Self> {
         environment::check()?;
         // Processes that start from here on are told by the kernel, those from before are found.
-        let sideband = if options.max_overhead.is_some() {
-            Sideband::open_in_haste()
-        } else {
-            Sideband::open()
-        };
+        let sideband = Sideband::open();
         let mut finder = Finder::new(
             ProcRoot::host().context("cannot open /proc")?,
             Box::new(|file, path| cpython::examine(file, path).map_err(Into::into)),
@@ -185,12 +179,14 @@ impl Session {
         finder.rely_on_events(sideband.is_ok());
         let capacity = options.capacity;
         let room = options.trace.map(|tracing| tracing.room);
+        let is_bounded = options.max_overhead.is_some();
         let mut planner = Planner::new(options.method, room.is_some());
         let (kernel, scanned) = thread::scope(|scope| {
             let kernel = thread::Builder::new()
                 .spawn_scoped(scope, move || {
                     let mut kernel = match room {
                         Some(room) => Kernel::load_for_trace(room)?,
+                        None if is_bounded => Kernel::load_with_gates(capacity)?,
                         None => Kernel::load(capacity)?,
                     };
                     let meter = room.is_none().then(|| kernel.meter()).flatten();
@@ -213,10 +209,10 @@ impl Session {
             kernel,
             finder,
             sideband: sideband.ok(),
-            attachments: Attachments::new(program, planner, options.max_overhead.is_some()),
+            attachments: Attachments::new(program, planner, is_bounded),
             roster: Roster::default(),
             functions: Functions::default(),
-            members: Members::new(&options.target, options.max_overhead.is_some())?,
+            members: Members::new(&options.target)?,
             cost: CostMeter::new(meter),
             budget: options.max_overhead.map(Budget::new),
             installed: None,
@@ -227,9 +223,8 @@ impl Session {
             notices: Vec::new(),
             announced: false,
             taken: 0,
-            is_held: false,
         };
-        if session.budget.is_some() {
+        if is_bounded {
             session.cost.measure();
         }
         if let Some(scan) = scanned {
@@ -244,8 +239,6 @@ impl Session {
             &mut session.kernel,
         )?;
         session.watch_counted();
-        // Those that ran already have lost nothing that pytop could have counted.
-        session.attachments.take_arrived();
         session.running = Running::start(&mut session.options.target)?;
         if let Some(running) = &session.running {
             session.members.add_root(running.pid());
@@ -265,7 +258,7 @@ impl Session {
         if self.running.is_none() {
             self.announce(audience);
             // Everything that runs already is counted by now, so that this makes nobody wait.
-            if self.members.with_descendants() && self.budget.is_none() {
+            if self.members.with_descendants() {
                 let search_path = std::env::var_os("PATH").unwrap_or_default();
                 self.installed = Some(Installed::on(&search_path));
                 self.await_installed();
@@ -310,7 +303,7 @@ impl Session {
                     }
                 }
                 Wake::IntervalEnded => {
-                    self.tell_snapshot(audience).await?;
+                    self.tell_snapshot(audience)?;
                     self.taken += 1;
                     if self.options.snapshots == Some(self.taken) {
                         return Ok(Ending::Complete);
@@ -326,7 +319,7 @@ impl Session {
         if self.trace.is_some() {
             self.tell_rest(audience)?;
         } else if ending != Ending::Complete && ending != Ending::Dismissed {
-            self.tell_snapshot(audience).await?;
+            self.tell_snapshot(audience)?;
         }
         if matches!(ending, Ending::CommandEnded(_)) {
             if !self.announced {
@@ -367,8 +360,8 @@ impl Session {
     }
 
     /// Ends the interval, and tells what was counted.
-    async fn tell_snapshot(&mut self, audience: &mut Audience) -> Result<()> {
-        let snapshot = self.snapshot().await?;
+    fn tell_snapshot(&mut self, audience: &mut Audience) -> Result<()> {
+        let snapshot = self.snapshot()?;
         audience.tell(Update::Snapshot(Arc::new(snapshot)));
         self.tell_notices(audience);
         Ok(())
@@ -408,9 +401,7 @@ impl Session {
                 if held.stage == Stage::Exec {
                     self.forget_threads(held.pid);
                 }
-                self.is_held = true;
                 let looked = self.look_at(held.pid);
-                self.is_held = false;
                 let verdict = command::verdict(held.stage, looked);
                 if looked {
                     if !self.announced {
@@ -440,74 +431,11 @@ impl Session {
     /// Takes up processes, and sees to it that they are counted.
     fn take_up(&mut self, processes: &[Arc<Found<Interpreter>>]) {
         for found in processes {
-            let pid = found.process.id.pid;
-            let reach = self.members.reach(pid);
-            if reach == Reach::Process(pid) && self.roster.was_another(found.process.id) {
-                // Its probes are those of the other one.
-                self.attachments.release(pid);
-                if let Some(budget) = &mut self.budget {
-                    budget.forget(&[pid]);
-                }
-            }
+            let reach = self.members.reach(found.process.id.pid);
             self.roster
                 .take_up(found, &mut self.attachments, &mut self.kernel, reach);
-            self.note_arrivals(found);
         }
         self.watch_counted();
-    }
-
-    /// Takes in that a process has got its probes, where it matters when.
-    fn note_arrivals(&mut self, found: &Found<Interpreter>) {
-        let Some(budget) = &mut self.budget else {
-            return;
-        };
-        for placed in self.attachments.take_arrived() {
-            let age = (!self.is_held).then(|| found.process.id.age());
-            budget.arrived(&placed, age);
-        }
-    }
-
-    /// Tells which processes are not counted from their start.
-    fn mark_arrivals(&mut self, processes: &mut Vec<ProcessStatus>) {
-        let Some(budget) = &mut self.budget else {
-            return;
-        };
-        let is_listed = |pid: u32| {
-            let index = processes.binary_search_by_key(&pid, |process| process.pid);
-            index.is_ok() || Path::new(&format!("/proc/{pid}")).exists()
-        };
-        let mut missed = budget.take_doors(self.kernel.take_doors(), is_listed);
-        missed.retain(|pid| self.members.contains(*pid));
-        for process in processes.iter_mut() {
-            if let Coverage::Counted(method) = process.coverage
-                && let Some(reason) = budget.reason(process.pid)
-            {
-                process.coverage = Coverage::Incomplete(method, reason);
-            }
-        }
-        let ended = missed.iter().filter_map(|pid| {
-            let seen = self.kernel.seen(*pid)?;
-            Some(roster::ended_uncounted(*pid, &seen, &self.attachments))
-        });
-        processes.extend(ended);
-        processes.sort_unstable_by_key(|process| process.pid);
-        self.kernel.forget_processes(missed);
-    }
-
-    /// Sees to it that what counting costs the processes that are counted stays within bounds.
-    fn watch_counted(&mut self) {
-        if let Some(budget) = &mut self.budget {
-            for (pid, method) in self.roster.methods() {
-                budget.take_up(pid, method);
-            }
-        }
-    }
-
-    /// Opens and closes windows, where counting is bounded.
-    fn keep_budget(&mut self) {
-        if let Some(budget) = &mut self.budget {
-            budget.look(&mut self.attachments, &mut self.kernel, &self.cost);
-        }
     }
 
     fn take_in_events(&mut self) {
@@ -516,8 +444,13 @@ impl Session {
         let mut scan = false;
         if let Some(sideband) = &mut self.sideband {
             let (finder, members) = (&mut self.finder, &mut self.members);
+            let budget = &mut self.budget;
             sideband.drain(&mut |event: ProcessEvent| {
                 members.on_event(&event);
+                if let (Some(budget), ProcessEvent::Fork { parent, child }) = (&mut *budget, event)
+                {
+                    budget.forked(parent, child);
+                }
                 if let ProcessEvent::Exec { pid } = event {
                     replaced.push(pid);
                 }
@@ -583,18 +516,16 @@ impl Session {
     }
 
     /// Ends the interval.
-    async fn snapshot(&mut self) -> Result<Snapshot> {
+    fn snapshot(&mut self) -> Result<Snapshot> {
         self.take_in_events();
         let gone = self.members.take_ended();
         self.roster.end_interval();
         self.cost.measure();
-        if let Some(budget) = &mut self.budget {
-            budget.end_interval(&mut self.attachments, &self.kernel, &self.cost);
-        }
+        self.end_windows();
         let begin = Instant::now();
         let drained = self
+            .kernel
             .drain()
-            .await
             .context("cannot read the counts from the kernel")?;
         let drain = begin.elapsed();
         // The forks of all processes that have counts are among the events by now.
@@ -637,26 +568,6 @@ impl Session {
             },
             processes,
         })
-    }
-
-    /// Takes what was counted out of the kernel. Where new processes have to get probes of their own
-    /// at once, they do so while the kernel is waited for.
-    async fn drain(&mut self) -> Result<Drained> {
-        if self.budget.is_some() {
-            let exchange = self.kernel.begin_drain()?;
-            let mut exchange = tokio::task::spawn_blocking(|| exchange.make());
-            loop {
-                tokio::select! {
-                    biased;
-                    made = &mut exchange => {
-                        made.context("the thread that waits has ended")??;
-                        break;
-                    }
-                    () = ready(&mut self.sideband) => self.take_in_events(),
-                }
-            }
-        }
-        Ok(self.kernel.drain()?)
     }
 
     fn nothing_counted(&self) -> String {

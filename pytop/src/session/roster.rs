@@ -119,12 +119,6 @@ impl Roster {
             .count()
     }
 
-    /// Whether the pid was that of another process when it was last seen.
-    pub(super) fn was_another(&self, id: ProcessId) -> bool {
-        let listed = self.listed.get(&id.pid);
-        listed.is_some_and(|listed| listed.id != id)
-    }
-
     /// Processes that are counted, and how.
     pub(super) fn methods(&self) -> impl Iterator<Item = (u32, Method)> + '_ {
         let listed = self

@@ -21,30 +21,25 @@ pub(super) struct Members {
     /// Descendants belong to it.
     descendants: bool,
     named: Vec<u32>,
-    /// Each process has probes of its own.
-    apart: bool,
 }
 
 impl Members {
-    pub(super) fn new(target: &Target, apart: bool) -> Result<Self> {
+    pub(super) fn new(target: &Target) -> Result<Self> {
         Ok(match target {
             Target::Machine => Self {
                 family: None,
                 descendants: true,
                 named: Vec::new(),
-                apart,
             },
             Target::Processes { pids, children } => Self {
                 family: Some(Family::new(family(pids, *children)?)),
                 descendants: *children,
                 named: pids.clone(),
-                apart,
             },
             Target::Command { children, .. } => Self {
                 family: Some(Family::default()),
                 descendants: *children,
                 named: Vec::new(),
-                apart,
             },
         })
     }
@@ -111,10 +106,9 @@ impl Members {
     }
 
     /// Which processes a probe for this one has to reach. A child runs before a probe of its own
-    /// could be placed, so where descendants are counted, everyone is reached, unless each process
-    /// has to have its own.
+    /// could be placed, so where descendants are counted, everyone is reached.
     pub(super) fn reach(&self, pid: u32) -> Reach {
-        if self.descendants && !self.apart {
+        if self.descendants {
             Reach::Everyone
         } else {
             Reach::Process(pid)

@@ -1,11 +1,20 @@
 //! Whether processes that start meanwhile are counted from their first call.
 //!
-//! With a bound, each process gets probes of its own, which takes a few milliseconds from the moment
-//! it is heard of. An interpreter needs about as long from its start to its first bytecode; a forked
-//! child needs nothing at all. So there is a probe for everyone, which is hardly ever hit, on the
-//! functions of the interpreter that are called just before: the *doors*. The kernel notes when a
-//! process passes one first. Whose own probes were in place by then has been counted as a whole; of
-//! the others it is known how much is missing.
+//! While a process is counted in windows, the probes are not for everyone. Children of those that
+//! have them inherit them. To any other process they are given when it is heard of, some
+//! milliseconds after its start, and an interpreter needs about as long from its start to its first
+//! bytecode. So there is a probe for everyone, which is hardly ever hit, on the functions of the
+//! interpreter that are called just before: the *doors*. The kernel notes when a process passes one
+//! first. Whose probes were in place by then has been counted as a whole; of the others it is known
+//! how much is missing.
+//!
+//! ```text
+//! everyone │                     only those who are listed
+//! ─────────┴───────────────────────────────────────────────────────────▶ time
+//!     door of a                            a is listed: it misses ├──┤ of its calls
+//!           ├────────────────────────────┤
+//!                 b is listed,  door of b: it misses nothing
+//! ```
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,45 +24,97 @@ use foldhash::{HashMap, HashMapExt as _};
 /// When things happened, by the monotonic clock.
 type Time = Duration;
 
+/// Between the fork of a child and its door: a parent that was listed later than so long before has
+/// perhaps passed on nothing.
+const BIRTH: Duration = Duration::from_millis(50);
+/// How long it may take until a process is heard of.
+const UNHEARD: Duration = Duration::from_secs(2);
+
 /// What is known of a process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Arrival {
-    /// When its probes were in place.
-    probed: Option<Time>,
-    /// When it passed the first door since the probes were last looked at.
+    /// When it was listed.
+    listed: Option<Time>,
+    /// When the one was listed that it has its probes from.
+    inherited: Option<Time>,
+    /// Since when nobody has had the probes who was neither listed nor had inherited them, at the
+    /// time at which this one was heard of.
+    restricted: Time,
+    /// When it passed the first door.
     passed: Option<Time>,
-    /// How long it ran Python code without probes.
-    late: Option<Duration>,
-    /// It is not known how long it did, at most this.
-    unknown: Option<Duration>,
 }
 
-/// The processes that have started since pytop has.
-#[derive(Debug, Default)]
+/// The processes that have started while others were counted in windows.
+#[derive(Debug)]
 pub(super) struct Arrivals {
     arrivals: HashMap<u32, Arrival>,
+    /// Since when probes are for those only that are listed, if they are.
+    restricted: Option<Time>,
 }
 
 impl Arrivals {
     pub(super) fn new() -> Self {
         Self {
             arrivals: HashMap::new(),
+            restricted: None,
         }
     }
 
-    /// The probes of a process are in place.
-    pub(super) fn probed(&mut self, pid: u32, at: Time) {
-        let arrival = self.arrivals.entry(pid).or_default();
-        arrival.probed = Some(at);
-        arrival.judge();
+    /// From now on probes are for these processes, and for those that inherit them. `began` is when
+    /// they were about to be chosen.
+    pub(super) fn restrict(&mut self, pids: &[u32], began: Time, at: Time) {
+        // Whoever has missed nothing so far is counted up to now; who is not among these is heard of
+        // only later.
+        self.arrivals.retain(|_, arrival| {
+            if arrival.missing().is_none() {
+                (arrival.listed, arrival.inherited) = (None, None);
+            }
+            arrival.passed.is_some()
+        });
+        for pid in pids {
+            let arrival = self.arrivals.entry(*pid).or_default();
+            if arrival.missing().is_none() {
+                arrival.listed = Some(began);
+                arrival.restricted = began;
+            }
+        }
+        self.restricted = Some(at);
     }
 
-    /// It is the first process of its interpreter, which had no doors when it started, so long ago
-    /// at most.
-    pub(super) fn probed_without_door(&mut self, pid: u32, at: Time, age: Duration) {
-        let arrival = self.arrivals.entry(pid).or_default();
-        arrival.probed = Some(at);
-        arrival.unknown = Some(age);
+    /// Probes are for everyone again.
+    pub(super) fn free(&mut self) {
+        self.restricted = None;
+    }
+
+    /// Whether a process has to be listed to have probes.
+    pub(super) fn has_to_be_listed(&self, pid: u32) -> bool {
+        let arrival = self.arrivals.get(&pid);
+        self.restricted.is_some()
+            && arrival.is_none_or(|arrival| arrival.listed.or(arrival.inherited).is_none())
+    }
+
+    /// A process is listed from now on.
+    pub(super) fn list(&mut self, pid: u32, at: Time) {
+        if let Some(restricted) = self.restricted {
+            let arrival = self.arrivals.entry(pid).or_default();
+            arrival.listed = Some(at);
+            arrival.restricted = restricted;
+        }
+    }
+
+    /// A process has made another one, which has its probes if it is listed.
+    pub(super) fn forked(&mut self, parent: u32, child: u32) {
+        let Some(restricted) = self.restricted else {
+            return;
+        };
+        let parent = self.arrivals.get(&parent);
+        let inherited = parent.and_then(|parent| parent.listed.or(parent.inherited));
+        let arrival = Arrival {
+            inherited,
+            restricted,
+            ..Arrival::default()
+        };
+        self.arrivals.insert(child, arrival);
     }
 
     /// A process was seen at a door.
@@ -61,38 +122,40 @@ impl Arrivals {
         let arrival = self.arrivals.entry(pid).or_default();
         // One that passes doors of an interpreter for the second time is none that starts.
         arrival.passed.get_or_insert(at);
-        arrival.judge();
     }
 
     /// Why the calls of a process are not complete, to complete the sentence "incomplete: …".
     pub(super) fn reason(&self, pid: u32) -> Option<Arc<str>> {
-        let arrival = self.arrivals.get(&pid)?;
-        if let Some(late) = arrival.late {
-            let late = milliseconds(late);
-            return Some(
-                format!(
-                    "its probes came {late} ms after its start; what it called before is missing"
-                )
-                .into(),
-            );
-        }
-        let age = milliseconds(arrival.unknown?);
+        let missing = self.arrivals.get(&pid)?.missing()?;
+        // Rounded up: less may be missing, but not more.
+        let missing = missing.as_micros().div_ceil(1000);
         Some(
             format!(
-                "it is the first process of an interpreter that had not been seen before; what it \
-                 called in its first {age} ms or less is missing"
+                "its probes came {missing} ms after its start; what it called before is missing"
             )
             .into(),
         )
     }
 
     /// Processes that were seen at a door and never got probes. They are told once.
-    pub(super) fn take_missed(&mut self, is_alive: impl Fn(u32) -> bool) -> Vec<u32> {
-        let missed = |pid: &u32, arrival: &Arrival| arrival.probed.is_none() && !is_alive(*pid);
-        let missed = self
-            .arrivals
-            .extract_if(|pid, arrival| missed(pid, arrival));
-        missed.map(|(pid, _)| pid).collect()
+    pub(super) fn take_missed(&mut self, now: Time, is_known: impl Fn(u32) -> bool) -> Vec<u32> {
+        let restricted = self.restricted;
+        let mut missed = Vec::new();
+        self.arrivals.retain(|pid, arrival| {
+            let Some(passed) = arrival.passed else {
+                return true;
+            };
+            let is_over = now.saturating_sub(passed) > UNHEARD;
+            if arrival.listed.or(arrival.inherited).is_some() || is_known(*pid) {
+                return restricted.is_some() || !is_over;
+            }
+            if restricted.is_some_and(|restricted| passed >= restricted) {
+                missed.push(*pid);
+                return false;
+            }
+            !is_over
+        });
+        missed
     }
 
     pub(super) fn forget(&mut self, pid: u32) {
@@ -101,18 +164,16 @@ impl Arrivals {
 }
 
 impl Arrival {
-    fn judge(&mut self) {
-        if let (Some(probed), Some(passed)) = (self.probed, self.passed) {
-            let late = probed.checked_sub(passed).filter(|late| !late.is_zero());
-            self.late = self.late.max(late);
-            self.passed = None;
+    /// How long it ran Python code without probes, if it did.
+    fn missing(&self) -> Option<Duration> {
+        let passed = self.passed?;
+        if self.inherited.is_some_and(|since| since + BIRTH <= passed) {
+            return None;
         }
+        // One that was never listed has been counted with everyone else.
+        let late = self.listed?.checked_sub(passed.max(self.restricted))?;
+        (!late.is_zero()).then_some(late)
     }
-}
-
-/// Rounded up: less may be missing, but not more.
-fn milliseconds(duration: Duration) -> u128 {
-    duration.as_micros().div_ceil(1000)
 }
 
 #[cfg(test)]
@@ -123,51 +184,90 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
-    #[test]
-    fn who_was_probed_before_the_door_is_complete() {
+    fn restricted() -> Arrivals {
         let mut arrivals = Arrivals::new();
-        arrivals.probed(7, ms(10));
-        assert_eq!(arrivals.reason(7), None);
-        arrivals.passed(7, ms(12));
-        arrivals.passed(7, ms(13));
+        arrivals.restrict(&[1], ms(999), ms(1000));
+        arrivals
+    }
+
+    #[test]
+    fn who_is_listed_before_the_door_is_complete() {
+        let mut arrivals = restricted();
+        assert!(!arrivals.has_to_be_listed(1));
+        assert!(arrivals.has_to_be_listed(7));
+        arrivals.list(7, ms(1010));
+        arrivals.passed(7, ms(1012));
+        arrivals.passed(7, ms(1013));
         assert_eq!(arrivals.reason(7), None);
         assert_eq!(arrivals.reason(8), None);
     }
 
     #[test]
-    fn who_was_probed_later_has_lost_what_lies_between() {
-        let mut arrivals = Arrivals::new();
-        arrivals.passed(7, ms(10));
+    fn who_is_listed_later_has_lost_what_lies_between() {
+        let mut arrivals = restricted();
+        arrivals.passed(7, ms(1010));
         assert_eq!(arrivals.reason(7), None);
-        arrivals.probed(7, ms(12) + Duration::from_micros(1));
+        arrivals.list(7, ms(1012) + Duration::from_micros(1));
         let reason = arrivals.reason(7).unwrap();
         assert!(reason.starts_with("its probes came 3 ms after"), "{reason}");
         // Another door of the same start, or of a later one, makes it no better.
-        arrivals.passed(7, ms(20));
+        arrivals.passed(7, ms(1020));
+        assert_eq!(arrivals.reason(7).unwrap(), reason);
+        arrivals.restrict(&[1, 7], ms(2000), ms(2001));
         assert_eq!(arrivals.reason(7).unwrap(), reason);
         arrivals.forget(7);
         assert_eq!(arrivals.reason(7), None);
     }
 
     #[test]
-    fn who_never_got_probes_is_told_once_when_it_is_gone() {
+    fn who_started_before_has_lost_what_came_after() {
         let mut arrivals = Arrivals::new();
-        arrivals.passed(7, ms(10));
-        arrivals.passed(8, ms(10));
-        arrivals.probed(8, ms(9));
-        assert!(arrivals.take_missed(|_| true).is_empty());
-        assert_eq!(arrivals.take_missed(|_| false), [7]);
-        assert!(arrivals.take_missed(|_| false).is_empty());
+        arrivals.passed(7, ms(990));
+        arrivals.restrict(&[1], ms(999), ms(1000));
+        arrivals.list(7, ms(1004));
+        let reason = arrivals.reason(7).unwrap();
+        assert!(reason.starts_with("its probes came 4 ms after"), "{reason}");
     }
 
     #[test]
-    fn the_first_of_an_interpreter_has_no_door() {
-        let mut arrivals = Arrivals::new();
-        arrivals.probed_without_door(7, ms(100), ms(31));
-        let reason = arrivals.reason(7).unwrap();
-        assert!(
-            reason.ends_with("in its first 31 ms or less is missing"),
-            "{reason}"
-        );
+    fn children_inherit_from_who_was_listed_before() {
+        let mut arrivals = restricted();
+        arrivals.forked(1, 7);
+        arrivals.passed(7, ms(1100));
+        arrivals.forked(7, 8);
+        arrivals.passed(8, ms(1200));
+        assert!(!arrivals.has_to_be_listed(7) && !arrivals.has_to_be_listed(8));
+        assert_eq!((arrivals.reason(7), arrivals.reason(8)), (None, None));
+        // A child of one that is not listed is like any other.
+        arrivals.forked(2, 9);
+        assert!(arrivals.has_to_be_listed(9));
+        arrivals.passed(9, ms(1300));
+        arrivals.list(9, ms(1302));
+        assert!(arrivals.reason(9).is_some());
+    }
+
+    #[test]
+    fn who_never_got_probes_is_told_once() {
+        let mut arrivals = restricted();
+        arrivals.passed(7, ms(1010));
+        arrivals.passed(8, ms(1010));
+        arrivals.list(8, ms(1009));
+        assert!(arrivals.take_missed(ms(1011), |pid| pid == 7).is_empty());
+        assert_eq!(arrivals.take_missed(ms(1011), |_| false), [7]);
+        assert!(arrivals.take_missed(ms(1011), |_| false).is_empty());
+    }
+
+    #[test]
+    fn with_probes_for_everyone_nobody_misses_anything() {
+        let mut arrivals = restricted();
+        arrivals.free();
+        assert!(!arrivals.has_to_be_listed(7));
+        arrivals.passed(7, ms(1010));
+        arrivals.list(7, ms(1020));
+        assert_eq!(arrivals.reason(7), None);
+        assert!(arrivals.take_missed(ms(1030), |_| false).is_empty());
+        assert_eq!(arrivals.arrivals.len(), 2);
+        assert!(arrivals.take_missed(ms(9000), |_| false).is_empty());
+        assert_eq!(arrivals.arrivals.len(), 1);
     }
 }

@@ -48,9 +48,6 @@ pub(super) struct Estimated {
 /// Own work is at least this part of the time in windows: no interpreter enters a frame for less.
 const LEAST_WORK: f64 = 0.02;
 
-/// How far off what samples say may be, as a part of it.
-const SAMPLED_OFF: f64 = 0.1;
-
 /// What was seen of a process in one interval.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
@@ -101,14 +98,12 @@ impl Gauge {
     }
 
     /// Ends the interval, in which `counted` calls were counted, and begins the next, in which
-    /// hits are seen from 0 again. `work_share` is the part of the time in windows that is own work,
-    /// if that has been measured by other means. `None` when all of it was counted.
+    /// hits are seen from 0 again. `None` when all of it was counted.
     pub(super) fn end_interval(
         &mut self,
         now: Reading,
         counted: u64,
         cost: HitCost,
-        work_share: Option<f64>,
     ) -> Option<Estimated> {
         let is_open = self.window.is_some();
         self.end_window(now);
@@ -149,10 +144,19 @@ impl Gauge {
         // Functions that are new are not seen until the interval ends. They have their part in all.
         let hits = seen * (counted / now.hits.max(1) as f64).max(1.0);
         let each = used / hits;
-        let (work, work_off) = own_work(each, cost, work_share);
+        let (work, work_off) = own_work(each, cost);
         // What the edges of windows have of the time outside was counted.
         let edges = (counted * each - used).clamp(0.0, outside);
         let outside = outside - edges;
+            eprintln!(
+                "all {all:.4} within {used:.4} n {} seen {seen} hits_end {} counted {counted} each {:.1} work {:.1} outside {outside:.4} edges {edges:.4} cost {:.1}",
+                within.len(),
+                now.hits,
+                each * 1e9,
+                work * 1e9,
+                cost.seconds * 1e9
+            );
+        }
         let factor = 1.0 + outside / (counted * work);
         let part = (factor - 1.0) / factor;
         Some(Estimated {
@@ -164,23 +168,10 @@ impl Gauge {
 }
 
 /// Own work from one hit to the next in seconds, and how far off it may be, as a part of it: what
-/// takes the time from hit to hit but the hit, and what samples say, each for what it is worth.
-fn own_work(each: f64, cost: HitCost, share: Option<f64>) -> (f64, f64) {
-    let least = each * LEAST_WORK;
-    let (rest, rest_off) = (each - cost.seconds, cost.seconds * cost.uncertainty);
-    let (work, off) = match share {
-        Some(share) => {
-            let (sampled, sampled_off) = (each * share, each * share.max(LEAST_WORK) * SAMPLED_OFF);
-            let (one, other) = (rest_off.powi(-2), sampled_off.powi(-2));
-            (
-                (rest * one + sampled * other) / (one + other),
-                (one + other).powf(-0.5),
-            )
-        }
-        None => (rest, rest_off),
-    };
-    let work = work.max(least);
-    (work, off / work)
+/// takes the time from hit to hit but the hit.
+fn own_work(each: f64, cost: HitCost) -> (f64, f64) {
+    let work = (each - cost.seconds).max(each * LEAST_WORK);
+    (work, cost.seconds * cost.uncertainty / work)
 }
 
 /// How far the mean of the windows may be off by chance, as a part of it: they are a sample.

@@ -1,35 +1,40 @@
 //! Keeping the cost of counting within bounds.
 //!
-//! With a bound, each process has probes of its own from the start, so that one can be left alone
-//! without the others. This is the edge between what decides and what is: it reads how much
-//! processor time processes have used and how often they ran into their probes, asks [`Pace`] what to
-//! do, does it, and has [`Gauge`] make estimates of what was counted.
+//! Probes are for everyone as long as nobody loses more to them than is allowed. As soon as some
+//! process does, probes are for a list of processes, which that one is taken from and comes back to in
+//! windows; see [`Gate`](crate::probe::Gate) for how no call of the others is lost by that. This is the
+//! edge between what decides and what is: it reads how much processor time processes have used and
+//! how often they ran into their probes, asks [`Pace`] what to do, does it, and has [`Gauge`] make
+//! estimates of what was counted.
 
 mod arrivals;
 mod gauge;
 mod pace;
 #[cfg(test)]
 mod tests;
-mod work;
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::{HashMap, HashMapExt as _};
+use nix::time::{ClockId, clock_gettime};
 
 use self::arrivals::Arrivals;
 use self::gauge::{Estimated, Gauge, HitCost, Reading};
 use self::pace::{Look, Pace, Step};
-use self::work::Work;
-use super::attachments::{Attachments, Placed};
+use super::attachments::Attachments;
 use super::cost::CostMeter;
 use crate::model::{Estimate, Method, ProcessStatus, Row};
-use crate::probe::{Kernel, ProcessClock, ProcessSampler, Sample};
+use crate::probe::{Kernel, ProcessClock};
 
 /// What a hit is taken to cost where it cannot be measured, in seconds: more than it does.
 const UNMEASURED: f64 = 2e-6;
 /// How far off the cost of a hit is, as a part of it (`tests/cost.rs`).
 const UNCERTAINTY: f64 = 0.2;
+
+/// How often all processes are looked at that are counted always.
+const ROUND: Duration = Duration::from_millis(50);
 
 /// The processes that are counted, and when.
 pub(super) struct Budget {
@@ -39,13 +44,15 @@ pub(super) struct Budget {
     /// The hits of this interval that were seen last, by process.
     hits: HashMap<u32, u64>,
     arrivals: Arrivals,
+    /// When to look next at those that are counted always.
+    round: Instant,
 }
 
 struct Watched {
     method: Method,
+    /// It is counted in windows.
+    is_hot: bool,
     clock: ProcessClock,
-    /// Once it has been counted in windows.
-    samples: Option<Samples>,
     pace: Pace,
     gauge: Gauge,
     /// As of the last look.
@@ -61,31 +68,34 @@ impl Budget {
             watched: HashMap::new(),
             hits: HashMap::new(),
             arrivals: Arrivals::new(),
+            round: Instant::now() + ROUND,
         }
     }
 
-    /// A process that has started since pytop has got its probes. `age` is what it has lived at
-    /// most, or nothing for one that was held back until they were in place.
-    pub(super) fn arrived(&mut self, placed: &Placed, age: Option<Duration>) {
-        match age.filter(|_| !placed.has_doors) {
-            Some(age) => self
-                .arrivals
-                .probed_without_door(placed.pid, placed.at, age),
-            None => self.arrivals.probed(placed.pid, placed.at),
+    /// A process that is counted was heard of: sees to it that it has probes.
+    pub(super) fn arrived(&mut self, pid: u32, attachments: &mut Attachments) -> io::Result<()> {
+        if self.arrivals.has_to_be_listed(pid) && !self.is_hot(pid) {
+            attachments.admit(pid, true)?;
+            self.arrivals.list(pid, monotonic());
         }
+        Ok(())
+    }
+
+    pub(super) fn forked(&mut self, parent: u32, child: u32) {
+        self.arrivals.forked(parent, child);
     }
 
     /// Takes in which processes have started, and returns those that have ended before they got
-    /// probes. `is_alive` says so of processes that are known.
+    /// probes. `is_known` says so of processes that are listed or run.
     pub(super) fn take_doors(
         &mut self,
         passed: Vec<(u32, Duration)>,
-        is_alive: impl Fn(u32) -> bool,
+        is_known: impl Fn(u32) -> bool,
     ) -> Vec<u32> {
         for (pid, at) in passed {
             self.arrivals.passed(pid, at);
         }
-        self.arrivals.take_missed(is_alive)
+        self.arrivals.take_missed(monotonic(), is_known)
     }
 
     /// Why the calls of a process are not complete, if they are not.
@@ -107,8 +117,8 @@ impl Budget {
         let seen = Reading { used, hits: 0 };
         let watched = Watched {
             method,
+            is_hot: false,
             clock,
-            samples: None,
             pace: Pace::new(self.allowed, now, seed(pid)),
             gauge: Gauge::counting(seen),
             seen,
@@ -119,55 +129,108 @@ impl Budget {
 
     /// When there is something to do next.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.watched
-            .values()
-            .map(|watched| watched.pace.due())
-            .min()
+        let hot = self.watched.values().filter(|watched| watched.is_hot);
+        let hot = hot.map(|watched| watched.pace.due());
+        (!self.watched.is_empty()).then(|| hot.fold(self.round, Instant::min))
     }
 
-    /// Looks at the processes that it is time to look at, and opens and closes windows.
+    /// Looks at the processes that it is time to look at, and opens and closes windows. `others` are
+    /// all processes that are to have probes, but for those that are counted in windows.
     pub(super) fn look(
         &mut self,
         attachments: &mut Attachments,
-        kernel: &mut Kernel,
+        kernel: &Kernel,
         cost: &CostMeter,
-    ) {
+        others: impl FnOnce() -> Vec<u32>,
+    ) -> io::Result<()> {
         let now = Instant::now();
         if self.due().is_none_or(|due| due > now) {
-            return;
+            return Ok(());
         }
         self.read_hits(kernel);
+        let is_round = self.round <= now;
+        if is_round {
+            self.round = now + ROUND;
+        }
         let mut opened = Vec::new();
+        let mut is_other = false;
         for (pid, watched) in &mut self.watched {
-            if watched.pace.due() > now {
+            let is_due = if watched.is_hot {
+                watched.pace.due() <= now
+            } else {
+                is_round
+            };
+            if !is_due {
                 continue;
             }
             let hits = self.hits.get(pid).copied().unwrap_or(0);
             match watched.look(now, hits, cost) {
                 Step::Stay => {}
                 Step::Open => opened.push(*pid),
-                Step::Close => watched.close(*pid, attachments),
-            }
-        }
-        if !opened.is_empty() {
-            for pid in &opened {
-                attachments.resume(kernel, *pid);
-            }
-            self.read_hits(kernel);
-            let at = Instant::now();
-            for pid in opened {
-                let hits = self.hits.get(&pid).copied().unwrap_or(0);
-                if let Some(watched) = self.watched.get_mut(&pid)
-                    && let Some(used) = watched.clock.read()
-                {
-                    if let Some(samples) = &mut watched.samples {
-                        samples.turn(used, true);
-                    }
-                    watched.gauge.open(Reading { used, hits });
-                    watched.pace.opened(at);
+                Step::Close => is_other |= watched.close(*pid, attachments),
+                Step::Settle => {
+                    watched.is_hot = false;
+                    is_other = true;
                 }
             }
         }
+        if is_other {
+            self.choose(attachments, others())?;
+        }
+        if !opened.is_empty() {
+            self.open(&opened, attachments, kernel)?;
+        }
+        Ok(())
+    }
+
+    /// Gives probes to everyone or, as long as some are counted in windows, to all others.
+    fn choose(&mut self, attachments: &mut Attachments, others: Vec<u32>) -> io::Result<()> {
+        if !self.watched.values().any(|watched| watched.is_hot) {
+            attachments.restrict(None)?;
+            self.arrivals.free();
+            return Ok(());
+        }
+        let mut pids = others;
+        pids.retain(|pid| !self.is_hot(*pid));
+        let open = self.watched.iter();
+        let open = open.filter(|(_, watched)| watched.is_hot && watched.pace.is_open());
+        pids.extend(open.map(|(pid, _)| *pid));
+        let began = monotonic();
+        attachments.restrict(Some(&pids))?;
+        self.arrivals.restrict(&pids, began, monotonic());
+        Ok(())
+    }
+
+    fn is_hot(&self, pid: u32) -> bool {
+        self.watched.get(&pid).is_some_and(|watched| watched.is_hot)
+    }
+
+    /// Opens windows.
+    fn open(
+        &mut self,
+        pids: &[u32],
+        attachments: &mut Attachments,
+        kernel: &Kernel,
+    ) -> io::Result<()> {
+        for pid in pids {
+            match attachments.admit(*pid, false) {
+                // It has ended, which the session will hear of.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                admitted => admitted?,
+            }
+        }
+        self.read_hits(kernel);
+        let at = Instant::now();
+        for pid in pids {
+            let hits = self.hits.get(pid).copied().unwrap_or(0);
+            if let Some(watched) = self.watched.get_mut(pid)
+                && let Some(used) = watched.clock.read()
+            {
+                watched.gauge.open(Reading { used, hits });
+                watched.pace.opened(at);
+            }
+        }
+        Ok(())
     }
 
     /// The interval is about to end: whatever waits for the kernel from here on must not make
@@ -177,9 +240,11 @@ impl Budget {
         attachments: &mut Attachments,
         kernel: &Kernel,
         cost: &CostMeter,
-    ) {
+        others: impl FnOnce() -> Vec<u32>,
+    ) -> io::Result<()> {
         self.read_hits(kernel);
         let now = Instant::now();
+        let mut is_other = false;
         for (pid, watched) in &mut self.watched {
             let hits = self.hits.get(pid).copied().unwrap_or(0);
             let decided = watched.look(now, hits, cost);
@@ -190,12 +255,21 @@ impl Budget {
                     Step::Stay
                 }
                 Step::Stay => watched.pace.interrupt(now),
-                Step::Close => Step::Close,
+                Step::Close | Step::Settle => decided,
             };
-            if step == Step::Close {
-                watched.close(*pid, attachments);
+            match step {
+                Step::Stay | Step::Open => {}
+                Step::Close => is_other |= watched.close(*pid, attachments),
+                Step::Settle => {
+                    watched.is_hot = false;
+                    is_other = true;
+                }
             }
         }
+        if is_other {
+            self.choose(attachments, others())?;
+        }
+        Ok(())
     }
 
     /// Makes estimates of what was counted in the interval that has ended, where it was not
@@ -266,21 +340,12 @@ impl Watched {
         self.pace.take(&look)
     }
 
-    fn close(&mut self, pid: u32, attachments: &mut Attachments) {
+    /// Ends a window, or the time in which it was counted always; says whether it was the latter.
+    fn close(&mut self, pid: u32, attachments: &mut Attachments) -> bool {
         self.gauge.close(self.seen);
-        if let Some(samples) = &mut self.samples {
-            samples.turn(self.seen.used, false);
-        }
-        attachments.pause(pid);
+        attachments.dismiss(pid);
         self.clock.sharpen();
-        if self.samples.is_none() {
-            self.samples = Some(Samples {
-                sampler: ProcessSampler::of(pid),
-                work: Work::default(),
-                since: self.seen.used,
-                often: false,
-            });
-        }
+        !std::mem::replace(&mut self.is_hot, true)
     }
 
     fn end_interval(&mut self, counted: u64, cost: &CostMeter) -> Option<Estimated> {
@@ -291,54 +356,15 @@ impl Watched {
         if self.seen.hits > 0 {
             self.unseen = (counted as f64 / self.seen.hits as f64).clamp(1.0, 10.0);
         }
-        let samples = self.samples.as_mut();
-        let share = samples.as_ref().and_then(|samples| samples.work.share());
-        let estimated = self.gauge.end_interval(self.seen, counted, each, share);
-        if let Some(samples) = samples {
-            samples.work.fade();
-        }
+        let estimated = self.gauge.end_interval(self.seen, counted, each);
         self.seen.hits = 0;
         estimated
     }
 }
 
-/// Where a process spends its time, in windows and outside.
-struct Samples {
-    sampler: Option<ProcessSampler>,
-    work: Work,
-    /// The processor time of the process when it was last turned, and how it is sampled since.
-    since: Duration,
-    often: bool,
-}
-
-impl Samples {
-    /// Takes in the samples since the last time, and samples often from now on, or seldom.
-    fn turn(&mut self, used: Duration, often: bool) {
-        let Some(sampler) = &mut self.sampler else {
-            return;
-        };
-        let mut addresses = Vec::new();
-        let mut is_lost = false;
-        sampler.take(|sample| match sample {
-            Sample::At(address) => addresses.push(address),
-            Sample::Lost => is_lost = true,
-        });
-        sampler.set_often(often);
-        let time = used.saturating_sub(self.since).as_secs_f64();
-        let expected = time / ProcessSampler::period(self.often).as_secs_f64();
-        if !is_lost && self.often {
-            self.work.add_time(0.0, expected);
-            addresses
-                .iter()
-                .for_each(|address| self.work.inside(*address));
-        } else if !is_lost {
-            self.work.add_time(expected, 0.0);
-            addresses
-                .iter()
-                .for_each(|address| self.work.outside(*address));
-        }
-        (self.since, self.often) = (used, often);
-    }
+/// The time, by the clock that the kernel's programs read as well (`bpf_ktime_get_ns`).
+fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
 fn scaled(calls: u64, factor: f64) -> u64 {

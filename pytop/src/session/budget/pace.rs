@@ -12,7 +12,7 @@
 //!   Always ───────────────────────────▶ Closed ─────────────────────────────▶ Open
 //!      ▲                                  ▲                                     │ │
 //!      │                                  └─────────── enough was spent ────────┘ │
-//!      └───────────────── some calm windows in a row ─────────────────────────────┘
+//!      └───────────── some calm windows in a row: it settles ─────────────────────┘
 //! ```
 //!
 //! Nothing here knows a clock, a process, or a probe.
@@ -61,6 +61,8 @@ pub(super) enum Step {
     Open,
     /// They are to be taken out.
     Close,
+    /// They stay: there are no windows any more.
+    Settle,
 }
 
 /// What has become of a process since the look before.
@@ -122,6 +124,11 @@ impl Pace {
     /// When to look next.
     pub(super) fn due(&self) -> Instant {
         self.due
+    }
+
+    /// Whether a window is open.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
     }
 
     /// Takes in what has become of the process, and says what is to be done.
@@ -224,7 +231,7 @@ impl Pace {
             if self.calm >= self.calm_needed {
                 self.account = self.account.max(0.0);
                 self.state = State::Always { since: at };
-                return Step::Stay;
+                return Step::Settle;
             }
             // As a window of its own, but for the probes, which stay where they are.
             self.state = State::Open {

@@ -84,7 +84,7 @@ impl Made {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Stay => {}
+            Step::Stay | Step::Settle => {}
             Step::Open => {
                 // The kernel takes its time.
                 self.go_on(0.000_7);
@@ -113,7 +113,7 @@ impl Made {
         }
         match self.look() {
             Step::Open => self.pace.put_off(self.now),
-            Step::Close => self.step(Step::Close),
+            step @ (Step::Close | Step::Settle) => self.step(step),
             Step::Stay => {
                 let step = self.pace.interrupt(self.now);
                 self.step(step);
@@ -125,9 +125,7 @@ impl Made {
             seconds: HIT,
             uncertainty: 0.2,
         };
-        let estimated = self
-            .gauge
-            .end_interval(self.seen, self.seen.hits, cost, None);
+        let estimated = self.gauge.end_interval(self.seen, self.seen.hits, cost);
         let (calls, hits) = (self.calls, self.hits);
         (self.calls, self.hits) = (0.0, 0.0);
         self.seen.hits = 0;
@@ -250,17 +248,15 @@ fn what_stands_still_outside_of_windows_has_been_counted() {
     };
     gauge.close(reading(10, 100));
     gauge.open(reading(10, 100));
-    assert_eq!(gauge.end_interval(reading(20, 200), 200, cost, None), None);
+    assert_eq!(gauge.end_interval(reading(20, 200), 200, cost), None);
     // From here on it is closed while the process runs, and nothing is counted.
     gauge.close(reading(20, 0));
-    let nothing = gauge.end_interval(reading(120, 0), 0, cost, None).unwrap();
+    let nothing = gauge.end_interval(reading(120, 0), 0, cost).unwrap();
     assert_eq!((nothing.factor, nothing.share), (1.0, 0.0));
     // The next window tells what was called in all of that time.
     gauge.open(reading(220, 0));
     gauge.close(reading(240, 1000));
-    let late = gauge
-        .end_interval(reading(240, 1000), 1000, cost, None)
-        .unwrap();
+    let late = gauge.end_interval(reading(240, 1000), 1000, cost).unwrap();
     let work = 0.020 - 1000.0 * HIT;
     assert!(
         (late.factor - (1.0 + 0.200 / work)).abs() < 1e-9,
