@@ -148,15 +148,6 @@ impl Gauge {
         // What the edges of windows have of the time outside was counted.
         let edges = (counted * each - used).clamp(0.0, outside);
         let outside = outside - edges;
-            eprintln!(
-                "all {all:.4} within {used:.4} n {} seen {seen} hits_end {} counted {counted} each {:.1} work {:.1} outside {outside:.4} edges {edges:.4} cost {:.1}",
-                within.len(),
-                now.hits,
-                each * 1e9,
-                work * 1e9,
-                cost.seconds * 1e9
-            );
-        }
         let factor = 1.0 + outside / (counted * work);
         let part = (factor - 1.0) / factor;
         Some(Estimated {
