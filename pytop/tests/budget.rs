@@ -243,15 +243,19 @@ fn a_process_that_cools_down_is_exact_again() {
     let mut pytop = Pytop::start(["-p", &pid.to_string(), "--max-overhead", "5", "-d", "0.5"]);
     running.say("2");
     done(&running);
+    // It settles after some windows in which nothing happens, of which nothing is told.
+    let mut quiet = 0;
     let mut was_estimated = false;
-    loop {
+    while quiet < 12 {
         let snapshot = pytop.snapshot();
         let process = snapshot.processes.iter().find(|process| process.pid == pid);
         let estimated = process.expect("it is counted").estimated.is_some();
-        if was_estimated && !estimated {
-            break;
-        }
         was_estimated |= estimated;
+        quiet = if was_estimated && !estimated {
+            quiet + 1
+        } else {
+            0
+        };
     }
     let before = pytop.snapshots_so_far().len();
     // One round: six thousand calls.

@@ -447,9 +447,8 @@ impl Session {
             let budget = &mut self.budget;
             sideband.drain(&mut |event: ProcessEvent| {
                 members.on_event(&event);
-                if let (Some(budget), ProcessEvent::Fork { parent, child }) = (&mut *budget, event)
-                {
-                    budget.forked(parent, child);
+                if let Some(budget) = &mut *budget {
+                    budget.on_event(&event);
                 }
                 if let ProcessEvent::Exec { pid } = event {
                     replaced.push(pid);

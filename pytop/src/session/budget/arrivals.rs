@@ -24,7 +24,7 @@ use foldhash::{HashMap, HashMapExt as _};
 /// When things happened, by the monotonic clock.
 type Time = Duration;
 
-/// Between the fork of a child and its door: a parent that was listed later than so long before has
+/// How long a fork takes at most: a parent that was listed less than that before its end has
 /// perhaps passed on nothing.
 const BIRTH: Duration = Duration::from_millis(50);
 /// How long it may take until a process is heard of.
@@ -35,7 +35,7 @@ const UNHEARD: Duration = Duration::from_secs(2);
 struct Arrival {
     /// When it was listed.
     listed: Option<Time>,
-    /// When the one was listed that it has its probes from.
+    /// It has its probes from another one, which was listed then.
     inherited: Option<Time>,
     /// Since when nobody has had the probes who was neither listed nor had inherited them, at the
     /// time at which this one was heard of.
@@ -102,19 +102,16 @@ impl Arrivals {
         }
     }
 
-    /// A process has made another one, which has its probes if it is listed.
-    pub(super) fn forked(&mut self, parent: u32, child: u32) {
+    /// A process has made another one, which has its probes if it was listed by then.
+    pub(super) fn forked(&mut self, parent: u32, child: u32, at: Time) {
         let Some(restricted) = self.restricted else {
             return;
         };
         let parent = self.arrivals.get(&parent);
-        let inherited = parent.and_then(|parent| parent.listed.or(parent.inherited));
-        let arrival = Arrival {
-            inherited,
-            restricted,
-            ..Arrival::default()
-        };
-        self.arrivals.insert(child, arrival);
+        let since = parent.and_then(|parent| parent.inherited.or(parent.listed));
+        let arrival = self.arrivals.entry(child).or_default();
+        arrival.restricted = restricted;
+        arrival.inherited = since.filter(|since| *since + BIRTH <= at);
     }
 
     /// A process was seen at a door.
@@ -166,12 +163,12 @@ impl Arrivals {
 impl Arrival {
     /// How long it ran Python code without probes, if it did.
     fn missing(&self) -> Option<Duration> {
-        let passed = self.passed?;
-        if self.inherited.is_some_and(|since| since + BIRTH <= passed) {
+        // One that was never listed has been counted with everyone else.
+        let (passed, listed) = (self.passed?, self.listed?);
+        if self.inherited.is_some() {
             return None;
         }
-        // One that was never listed has been counted with everyone else.
-        let late = self.listed?.checked_sub(passed.max(self.restricted))?;
+        let late = listed.checked_sub(passed.max(self.restricted))?;
         (!late.is_zero()).then_some(late)
     }
 }
@@ -232,18 +229,24 @@ mod tests {
     #[test]
     fn children_inherit_from_who_was_listed_before() {
         let mut arrivals = restricted();
-        arrivals.forked(1, 7);
+        arrivals.forked(1, 7, ms(1099));
         arrivals.passed(7, ms(1100));
-        arrivals.forked(7, 8);
+        arrivals.forked(7, 8, ms(1199));
         arrivals.passed(8, ms(1200));
         assert!(!arrivals.has_to_be_listed(7) && !arrivals.has_to_be_listed(8));
         assert_eq!((arrivals.reason(7), arrivals.reason(8)), (None, None));
         // A child of one that is not listed is like any other.
-        arrivals.forked(2, 9);
+        arrivals.forked(2, 9, ms(1299));
         assert!(arrivals.has_to_be_listed(9));
         arrivals.passed(9, ms(1300));
         arrivals.list(9, ms(1302));
         assert!(arrivals.reason(9).is_some());
+        // So is one that was made while its parent was listed, or before.
+        arrivals.forked(1, 10, ms(1010));
+        assert!(arrivals.has_to_be_listed(10));
+        arrivals.list(10, ms(1020));
+        arrivals.passed(10, ms(1100));
+        assert_eq!(arrivals.reason(10), None);
     }
 
     #[test]

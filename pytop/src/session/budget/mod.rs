@@ -25,6 +25,7 @@ use self::gauge::{Estimated, Gauge, HitCost, Reading};
 use self::pace::{Look, Pace, Step};
 use super::attachments::Attachments;
 use super::cost::CostMeter;
+use crate::discover::ProcessEvent;
 use crate::model::{Estimate, Method, ProcessStatus, Row};
 use crate::probe::{Kernel, ProcessClock};
 
@@ -81,8 +82,10 @@ impl Budget {
         Ok(())
     }
 
-    pub(super) fn forked(&mut self, parent: u32, child: u32) {
-        self.arrivals.forked(parent, child);
+    pub(super) fn on_event(&mut self, event: &ProcessEvent) {
+        if let ProcessEvent::Fork { parent, child, at } = *event {
+            self.arrivals.forked(parent, child, at);
+        }
     }
 
     /// Takes in which processes have started, and returns those that have ended before they got
