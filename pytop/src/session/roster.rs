@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::attachments::{Attachments, File, Reach};
+use super::budget::arrivals::UNHEARD_OF;
 use crate::cpython::Interpreter;
 use crate::discover::{Found, ProcessId};
 use crate::model::{Coverage, Method, ProcessStatus, Text};
@@ -232,9 +233,8 @@ fn version(file: &File) -> Option<Arc<str>> {
 
 /// A process that had ended before its probes were in place.
 pub(super) fn ended_uncounted(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus {
-    let reason = "it ended before its probes were in place";
     ProcessStatus {
-        coverage: Coverage::NotCounted(reason.into()),
+        coverage: Coverage::NotCounted(UNHEARD_OF.into()),
         ..status_of(pid, seen, attachments)
     }
 }

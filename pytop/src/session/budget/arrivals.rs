@@ -30,9 +30,14 @@ const BIRTH: Duration = Duration::from_millis(50);
 /// How long it may take until a process is heard of.
 const UNHEARD: Duration = Duration::from_secs(2);
 
+/// Completes the sentence "incomplete: …", as of one that is not counted.
+pub(in crate::session) const UNHEARD_OF: &str = "it ended before its probes were in place";
+
 /// What is known of a process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Arrival {
+    /// It was heard of while probes were for everyone.
+    heard: bool,
     /// When it was listed.
     listed: Option<Time>,
     /// It has its probes from another one, which was listed then.
@@ -50,6 +55,8 @@ pub(super) struct Arrivals {
     arrivals: HashMap<u32, Arrival>,
     /// Since when probes are for those only that are listed, if they are.
     restricted: Option<Time>,
+    /// When that was last so.
+    freed: Option<Time>,
 }
 
 impl Arrivals {
@@ -57,6 +64,7 @@ impl Arrivals {
         Self {
             arrivals: HashMap::new(),
             restricted: None,
+            freed: None,
         }
     }
 
@@ -69,7 +77,7 @@ impl Arrivals {
             if arrival.missing().is_none() {
                 (arrival.listed, arrival.inherited) = (None, None);
             }
-            arrival.passed.is_some()
+            arrival.passed.is_some() || arrival.heard
         });
         for pid in pids {
             let arrival = self.arrivals.entry(*pid).or_default();
@@ -82,15 +90,19 @@ impl Arrivals {
     }
 
     /// Probes are for everyone again.
-    pub(super) fn free(&mut self) {
-        self.restricted = None;
+    pub(super) fn free(&mut self, at: Time) {
+        if self.restricted.take().is_some() {
+            self.freed = Some(at);
+        }
     }
 
-    /// Whether a process has to be listed to have probes.
-    pub(super) fn has_to_be_listed(&self, pid: u32) -> bool {
-        let arrival = self.arrivals.get(&pid);
-        self.restricted.is_some()
-            && arrival.is_none_or(|arrival| arrival.listed.or(arrival.inherited).is_none())
+    /// A process was heard of. Whether it has to be listed to have probes.
+    pub(super) fn has_to_be_listed(&mut self, pid: u32) -> bool {
+        let arrival = self.arrivals.entry(pid).or_default();
+        if self.restricted.is_none() {
+            arrival.heard = true;
+        }
+        self.restricted.is_some() && arrival.listed.or(arrival.inherited).is_none()
     }
 
     /// A process is listed from now on.
@@ -123,7 +135,11 @@ impl Arrivals {
 
     /// Why the calls of a process are not complete, to complete the sentence "incomplete: …".
     pub(super) fn reason(&self, pid: u32) -> Option<Arc<str>> {
-        let missing = self.arrivals.get(&pid)?.missing()?;
+        let arrival = self.arrivals.get(&pid)?;
+        if arrival.is_unheard() && self.was_restricted_since(arrival.passed?) {
+            return Some(UNHEARD_OF.into());
+        }
+        let missing = arrival.missing()?;
         // Rounded up: less may be missing, but not more.
         let missing = missing.as_micros().div_ceil(1000);
         Some(
@@ -132,6 +148,10 @@ impl Arrivals {
             )
             .into(),
         )
+    }
+
+    fn was_restricted_since(&self, time: Time) -> bool {
+        self.restricted.is_some() || self.freed.is_some_and(|freed| freed > time)
     }
 
     /// Processes that were seen at a door and never got probes. They are told once.
@@ -143,7 +163,7 @@ impl Arrivals {
                 return true;
             };
             let is_over = now.saturating_sub(passed) > UNHEARD;
-            if arrival.listed.or(arrival.inherited).is_some() || is_known(*pid) {
+            if !arrival.is_unheard() || is_known(*pid) {
                 return restricted.is_some() || !is_over;
             }
             if restricted.is_some_and(|restricted| passed >= restricted) {
@@ -161,6 +181,11 @@ impl Arrivals {
 }
 
 impl Arrival {
+    /// It has never had probes but those for everyone.
+    fn is_unheard(&self) -> bool {
+        !self.heard && self.listed.or(self.inherited).is_none()
+    }
+
     /// How long it ran Python code without probes, if it did.
     fn missing(&self) -> Option<Duration> {
         // One that was never listed has been counted with everyone else.
@@ -203,7 +228,7 @@ mod tests {
     fn who_is_listed_later_has_lost_what_lies_between() {
         let mut arrivals = restricted();
         arrivals.passed(7, ms(1010));
-        assert_eq!(arrivals.reason(7), None);
+        assert_eq!(arrivals.reason(7).unwrap(), UNHEARD_OF.into());
         arrivals.list(7, ms(1012) + Duration::from_micros(1));
         let reason = arrivals.reason(7).unwrap();
         assert!(reason.starts_with("its probes came 3 ms after"), "{reason}");
@@ -263,13 +288,17 @@ mod tests {
     #[test]
     fn with_probes_for_everyone_nobody_misses_anything() {
         let mut arrivals = restricted();
-        arrivals.free();
+        arrivals.passed(6, ms(1005));
+        arrivals.free(ms(1006));
         assert!(!arrivals.has_to_be_listed(7));
         arrivals.passed(7, ms(1010));
         arrivals.list(7, ms(1020));
-        assert_eq!(arrivals.reason(7), None);
+        arrivals.passed(8, ms(1010));
+        assert_eq!((arrivals.reason(7), arrivals.reason(8)), (None, None));
+        // But who passed a door before that, and was never heard of, has missed something.
+        assert_eq!(arrivals.reason(6).unwrap(), UNHEARD_OF.into());
         assert!(arrivals.take_missed(ms(1030), |_| false).is_empty());
-        assert_eq!(arrivals.arrivals.len(), 2);
+        assert_eq!(arrivals.arrivals.len(), 4);
         assert!(arrivals.take_missed(ms(9000), |_| false).is_empty());
         assert_eq!(arrivals.arrivals.len(), 1);
     }

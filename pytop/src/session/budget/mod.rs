@@ -7,7 +7,7 @@
 //! how often they ran into their probes, asks [`Pace`] what to do, does it, and has [`Gauge`] make
 //! estimates of what was counted.
 
-mod arrivals;
+pub(super) mod arrivals;
 mod gauge;
 mod pace;
 #[cfg(test)]
@@ -190,7 +190,7 @@ impl Budget {
     fn choose(&mut self, attachments: &mut Attachments, others: Vec<u32>) -> io::Result<()> {
         if !self.watched.values().any(|watched| watched.is_hot) {
             attachments.restrict(None)?;
-            self.arrivals.free();
+            self.arrivals.free(monotonic());
             return Ok(());
         }
         let mut pids = others;
