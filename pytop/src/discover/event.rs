@@ -18,6 +18,8 @@ pub enum ProcessEvent {
         /// The new process: a copy of `parent`, mappings included, for which no
         /// [`MappedExecutable`] is told.
         child: u32,
+        /// The thread of `parent` that did it.
+        thread: u32,
         /// When, by the monotonic clock.
         at: Duration,
     },

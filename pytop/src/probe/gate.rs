@@ -17,6 +17,11 @@
 //! when they change their program. That cannot be had without a name: the kernel would look for the
 //! path of the file in the memory of the child, and the fork would fail (`perf_uprobe_event_init`).
 //!
+//! As long as a child has the same events as its parent, the kernel exchanges their contexts instead
+//! of switching them, and whoever ends first ends the events of the other
+//! (`perf_event_context_sched_out`). A process that is [`Apart`] has one more event, which is not
+//! inherited, so that its children are no such clones of it.
+//!
 //! Which of many events a process is for is looked up at each hit, one after the other
 //! (kernel/trace/trace_uprobe.c, `__uprobe_perf_filter`): a nanosecond or two for each.
 
@@ -35,6 +40,22 @@ pub struct Gate {
     /// Of processes that have ended, whose children may have inherited them.
     ended: Vec<OwnedFd>,
     id: u64,
+}
+
+/// An event of a process that counts nothing and is not inherited.
+#[derive(Debug)]
+pub struct Apart {
+    _event: OwnedFd,
+}
+
+impl Apart {
+    /// Keeps the events of a process apart from those that the children inherit which it makes from
+    /// then on.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        Ok(Self {
+            _event: syscall::open_dummy_event(pid)?,
+        })
+    }
 }
 
 impl Gate {

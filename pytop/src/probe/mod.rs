@@ -22,7 +22,7 @@ mod uprobe;
 
 pub use counts::{Capacity, Drained, Frame, Incomplete, Losses, Noticed, Seen};
 pub use events::{Events, Thread};
-pub use gate::Gate;
+pub use gate::{Apart, Gate};
 pub use kernel::{Description, Kernel, LoadError, Loaded, Room, SiteId, Survey};
 pub use meter::Meter;
 pub use process_clock::ProcessClock;

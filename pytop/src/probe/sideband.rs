@@ -365,6 +365,7 @@ fn event(record: &Record<'_>, misc: u16) -> Option<ProcessEvent> {
         Record::Fork(fork) if fork.pid == fork.tid => Some(ProcessEvent::Fork {
             parent: fork.ppid,
             child: fork.pid,
+            thread: fork.ptid,
             at: Duration::from_nanos(fork.time),
         }),
         Record::Exit(exit) if exit.pid == exit.tid => Some(ProcessEvent::Exit { pid: exit.pid }),

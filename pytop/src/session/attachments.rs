@@ -1,6 +1,7 @@
 //! Which probes are in place.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -9,7 +10,9 @@ use super::methods::{Plan, Planner};
 use crate::cpython::Interpreter;
 use crate::discover::{FileId, InterpreterFile};
 use crate::model::{Coverage, Method};
-use crate::probe::{Description, Gate, Kernel, Place, Probe, Program, SiteId, Target, detach};
+use crate::probe::{
+    Apart, Description, Gate, Kernel, Place, Probe, Program, SiteId, Target, detach,
+};
 
 /// A file with an interpreter in it.
 pub(super) type File = InterpreterFile<Interpreter>;
@@ -48,6 +51,8 @@ pub(super) struct Attachments {
     placed: HashMap<(FileId, Reach), Result<Vec<Probe>, Arc<str>>>,
     /// The probes of a file that tell who starts, for everyone, where that has to be known.
     doors: Option<HashMap<FileId, Vec<Probe>>>,
+    /// Processes whose children inherit their probes.
+    apart: HashMap<u32, Apart>,
 }
 
 /// A plan, with the numbers of its probes in the kernel's tables.
@@ -67,6 +72,7 @@ impl Attachments {
             sites: HashMap::new(),
             placed: HashMap::new(),
             doors: with_doors.then(HashMap::new),
+            apart: HashMap::new(),
         }
     }
 
@@ -118,6 +124,15 @@ impl Attachments {
     /// Chooses who gets the breakpoints of probes that are not for one process alone: these
     /// processes, with the children that they make from then on; everyone without a list.
     pub(super) fn restrict(&mut self, pids: Option<&[u32]>) -> io::Result<()> {
+        let mut apart = HashMap::new();
+        for pid in pids.unwrap_or_default() {
+            let event = self.apart.remove(pid).map_or_else(|| Apart::of(*pid), Ok);
+            match event {
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                event => drop(apart.insert(*pid, event?)),
+            }
+        }
+        self.apart = apart;
         for gate in self.gates(|reach| reach == Reach::Everyone) {
             match pids {
                 Some(pids) => gate.restrict(pids)?,
@@ -130,6 +145,9 @@ impl Attachments {
     /// Gives a process the breakpoints that it has not; its children too, if they are to `inherit`
     /// them.
     pub(super) fn admit(&mut self, pid: u32, inherit: bool) -> io::Result<()> {
+        if inherit && let Entry::Vacant(apart) = self.apart.entry(pid) {
+            apart.insert(Apart::of(pid)?);
+        }
         for gate in self.gates(|reach| reach.includes(pid)) {
             gate.admit(pid, inherit)?;
         }
@@ -206,6 +224,7 @@ impl Attachments {
                 .flatten()
                 .collect(),
         );
+        self.apart.remove(&pid);
         for gate in self.gates(|reach| reach == Reach::Everyone) {
             gate.forget(pid);
         }

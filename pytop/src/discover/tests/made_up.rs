@@ -518,6 +518,7 @@ fn events_ask_for_a_look_only_where_it_may_find_something() {
     let fork = |parent, child| ProcessEvent::Fork {
         parent,
         child,
+        thread: parent,
         at: Duration::ZERO,
     };
     assert_eq!(finder.on_event(&fork(7, 90)), Attention::LookAt(90));

@@ -71,7 +71,7 @@ async fn the_life_of_a_process_is_told() {
     let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap());
     assert!(events.iter().any(|event| matches!(
         *event,
-        ProcessEvent::Fork { parent: from, child, at }
+        ProcessEvent::Fork { parent: from, child, at, .. }
             if (from, child) == (parent, pid) && before <= at && at <= now
     )));
     assert!(events.contains(&ProcessEvent::Exec { pid }));

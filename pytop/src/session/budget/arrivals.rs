@@ -40,8 +40,8 @@ struct Arrival {
     heard: bool,
     /// When it was listed.
     listed: Option<Time>,
-    /// It has its probes from another one, which was listed then.
-    inherited: Option<Time>,
+    /// It has its probes from another one that is listed.
+    inherited: bool,
     /// Since when nobody has had the probes who was neither listed nor had inherited them, at the
     /// time at which this one was heard of.
     restricted: Time,
@@ -75,7 +75,7 @@ impl Arrivals {
         // only later.
         self.arrivals.retain(|_, arrival| {
             if arrival.missing().is_none() {
-                (arrival.listed, arrival.inherited) = (None, None);
+                (arrival.listed, arrival.inherited) = (None, false);
             }
             arrival.passed.is_some() || arrival.heard
         });
@@ -102,7 +102,7 @@ impl Arrivals {
         if self.restricted.is_none() {
             arrival.heard = true;
         }
-        self.restricted.is_some() && arrival.listed.or(arrival.inherited).is_none()
+        self.restricted.is_some() && arrival.listed.is_none()
     }
 
     /// A process is listed from now on.
@@ -119,11 +119,11 @@ impl Arrivals {
         let Some(restricted) = self.restricted else {
             return;
         };
-        let parent = self.arrivals.get(&parent);
-        let since = parent.and_then(|parent| parent.inherited.or(parent.listed));
+        // One that has only inherited them itself may lose them, and then has none to pass on.
+        let since = self.arrivals.get(&parent).and_then(|parent| parent.listed);
         let arrival = self.arrivals.entry(child).or_default();
         arrival.restricted = restricted;
-        arrival.inherited = since.filter(|since| *since + BIRTH <= at);
+        arrival.inherited = since.is_some_and(|since| since + BIRTH <= at);
     }
 
     /// A process was seen at a door.
@@ -183,14 +183,14 @@ impl Arrivals {
 impl Arrival {
     /// It has never had probes but those for everyone.
     fn is_unheard(&self) -> bool {
-        !self.heard && self.listed.or(self.inherited).is_none()
+        !self.heard && self.listed.is_none() && !self.inherited
     }
 
     /// How long it ran Python code without probes, if it did.
     fn missing(&self) -> Option<Duration> {
         // One that was never listed has been counted with everyone else.
         let (passed, listed) = (self.passed?, self.listed?);
-        if self.inherited.is_some() {
+        if self.inherited {
             return None;
         }
         let late = listed.checked_sub(passed.max(self.restricted))?;
@@ -256,10 +256,15 @@ mod tests {
         let mut arrivals = restricted();
         arrivals.forked(1, 7, ms(1099));
         arrivals.passed(7, ms(1100));
-        arrivals.forked(7, 8, ms(1199));
-        arrivals.passed(8, ms(1200));
-        assert!(!arrivals.has_to_be_listed(7) && !arrivals.has_to_be_listed(8));
-        assert_eq!((arrivals.reason(7), arrivals.reason(8)), (None, None));
+        assert_eq!(arrivals.reason(7), None);
+        // It has to be listed nevertheless, so that its own children can inherit from it.
+        assert!(arrivals.has_to_be_listed(7));
+        arrivals.forked(7, 8, ms(1105));
+        arrivals.passed(8, ms(1110));
+        arrivals.list(7, ms(1120));
+        arrivals.list(8, ms(1120));
+        assert_eq!(arrivals.reason(7), None);
+        assert!(arrivals.reason(8).is_some());
         // A child of one that is not listed is like any other.
         arrivals.forked(2, 9, ms(1299));
         assert!(arrivals.has_to_be_listed(9));

@@ -83,7 +83,15 @@ impl Budget {
     }
 
     pub(super) fn on_event(&mut self, event: &ProcessEvent) {
-        if let ProcessEvent::Fork { parent, child, at } = *event {
+        // Other threads have no events that could be inherited.
+        if let ProcessEvent::Fork {
+            parent,
+            child,
+            thread,
+            at,
+        } = *event
+            && thread == parent
+        {
             self.arrivals.forked(parent, child, at);
         }
     }
