@@ -5,8 +5,10 @@ mod support;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use support::{Counted, Form, Python, Pytop, Running, assert_functions, functions};
-use support::{interpreter, machine_wide};
+use support::{
+    Counted, Form, Python, Pytop, Running, Snapshot, assert_functions, functions, interpreter,
+    machine_wide,
+};
 
 /// Whatever else runs makes the processors slower, so that one test runs at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -164,71 +166,73 @@ fn is_complete(counted: &Counted, pid: u32) -> bool {
     !incomplete
 }
 
+/// Calls of a function of a process, whatever its line.
+fn calls_of(counted: &Counted, pid: u32, filename: &str, function: &str) -> u64 {
+    let functions = counted.functions(pid, filename);
+    let mut named = functions.iter().filter(|((name, _), _)| name == function);
+    named.next().map_or(0, |(_, calls)| *calls)
+}
+
 #[test]
 fn processes_that_start_meanwhile_are_exact_or_say_what_is_missing() {
-    let _alone = alone();
     const CALLS: u64 = 500;
+    let _alone = alone();
     for name in ["3.9", "3.14"] {
         let (_, mut hot) = hot(name, 0);
+        let hot_pid = hot.pid();
         let spawns = Python::new(interpreter(name), Form::Chroot, "spawns.py").argument(&CALLS);
         let short = spawns.script.add("short.py");
         let mut spawning = spawns.start();
         let forks = Python::new(interpreter(name), Form::Chroot, "forks.py").argument(&CALLS);
         let mut forking = forks.start();
-        let pytop = Pytop::start(machine_wide(["--max-overhead", "5"]));
-        hot.say("4");
-        let mut started = Vec::new();
-        let mut forked = Vec::new();
-        for _ in 0..5 {
+        let mut pytop = Pytop::start(machine_wide(["--max-overhead", "5"]));
+        hot.say("8");
+        // Each with the file and the name of its function, and how often that is called.
+        let mut round = || {
             spawning.go();
-            started.extend((1..).zip(spawning.numbers::<u32>()));
+            let started = (1..).zip(spawning.numbers::<u32>());
+            let started = started.map(|(number, pid)| (pid, &*short, "called", CALLS + number));
+            let mut children: Vec<_> = started.collect();
             forking.go();
-            forked.extend((1..).zip(forking.numbers::<u32>()));
-        }
+            let forked = (1..).zip(forking.numbers::<u32>());
+            children.extend(
+                forked.map(|(number, pid)| (pid, forks.filename(), "in_child", CALLS + number)),
+            );
+            children
+        };
+        // While it turns out that one process is hot, and when that is known.
+        let at_first: Vec<_> = (0..3).flat_map(|_| round()).collect();
+        let is_hot = |snapshot: &Snapshot| {
+            let processes = snapshot.processes.iter();
+            processes
+                .filter(|process| process.pid == hot_pid)
+                .any(|process| process.estimated.is_some())
+        };
+        while !is_hot(pytop.snapshot()) {}
+        pytop.snapshot();
+        let later: Vec<_> = (0..5).flat_map(|_| round()).collect();
         done(&hot);
         let counted = pytop.interrupt();
-        let mut complete = [0, 0];
-        for (number, pid) in &started {
-            let calls = counted.functions(*pid, &short);
-            let called = calls.iter().find(|((function, _), _)| function == "called");
-            let called = called.map_or(0, |(_, calls)| *calls);
-            if is_complete(&counted, *pid) {
-                assert_eq!(
-                    called,
-                    CALLS + number,
-                    "Python {name}: {:?}",
-                    counted.process(*pid)
-                );
-                complete[0] += 1;
+        let mut complete = 0;
+        for (pid, filename, function, called) in at_first {
+            let told = calls_of(&counted, pid, filename, function);
+            if is_complete(&counted, pid) {
+                assert_eq!(told, called, "Python {name}: {:?}", counted.process(pid));
+                complete += 1;
             } else {
-                assert!(called <= CALLS + number);
+                assert!(told <= called);
             }
         }
-        for (number, pid) in &forked {
-            let calls = counted.functions(*pid, forks.filename());
-            let called = calls
-                .iter()
-                .find(|((function, _), _)| function == "in_child");
-            let called = called.map_or(0, |(_, calls)| *calls);
-            if is_complete(&counted, *pid) {
-                assert_eq!(
-                    called,
-                    CALLS + number,
-                    "Python {name}: {:?}",
-                    counted.process(*pid)
-                );
-                complete[1] += 1;
-            } else {
-                assert!(called <= CALLS + number);
-            }
+        println!("Python {name}: {complete} of 18 that started at first are complete");
+        for (pid, filename, function, called) in later {
+            let told = calls_of(&counted, pid, filename, function);
+            assert_eq!(told, called, "Python {name}: {:?}", counted.process(pid));
+            assert!(
+                is_complete(&counted, pid),
+                "Python {name}: {:?}",
+                counted.process(pid)
+            );
         }
-        println!(
-            "Python {name}: {} of {} that were started and {} of {} that were forked are complete",
-            complete[0],
-            started.len(),
-            complete[1],
-            forked.len()
-        );
         for mut running in [hot, spawning, forking] {
             running.end_well();
         }

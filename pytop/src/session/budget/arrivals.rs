@@ -156,21 +156,19 @@ impl Arrivals {
 
     /// Processes that were seen at a door and never got probes. They are told once.
     pub(super) fn take_missed(&mut self, now: Time, is_known: impl Fn(u32) -> bool) -> Vec<u32> {
-        let restricted = self.restricted;
+        let (restricted, freed) = (self.restricted, self.freed);
+        let was_restricted =
+            |passed| restricted.is_some() || freed.is_some_and(|freed| freed > passed);
         let mut missed = Vec::new();
         self.arrivals.retain(|pid, arrival| {
             let Some(passed) = arrival.passed else {
                 return true;
             };
-            let is_over = now.saturating_sub(passed) > UNHEARD;
-            if !arrival.is_unheard() || is_known(*pid) {
-                return restricted.is_some() || !is_over;
-            }
-            if restricted.is_some_and(|restricted| passed >= restricted) {
+            if arrival.is_unheard() && !is_known(*pid) && was_restricted(passed) {
                 missed.push(*pid);
                 return false;
             }
-            !is_over
+            restricted.is_some() || now.saturating_sub(passed) <= UNHEARD
         });
         missed
     }
@@ -302,8 +300,8 @@ mod tests {
         assert_eq!((arrivals.reason(7), arrivals.reason(8)), (None, None));
         // But who passed a door before that, and was never heard of, has missed something.
         assert_eq!(arrivals.reason(6).unwrap(), UNHEARD_OF.into());
-        assert!(arrivals.take_missed(ms(1030), |_| false).is_empty());
-        assert_eq!(arrivals.arrivals.len(), 4);
+        assert_eq!(arrivals.take_missed(ms(1030), |_| false), [6]);
+        assert_eq!(arrivals.arrivals.len(), 3);
         assert!(arrivals.take_missed(ms(9000), |_| false).is_empty());
         assert_eq!(arrivals.arrivals.len(), 1);
     }
