@@ -47,7 +47,7 @@ _pytop() {
 
     case "${cmd}" in
         pytop)
-            opts="-p -b -n -d -t -s -r -g -f -h -V --pid --children --once --batch --count --delay --interval --top --sort --reverse --group-by --filter --format --method --table-size --help --version trace probes doctor help"
+            opts="-p -b -n -d -t -s -r -g -f -h -V --pid --children --once --batch --count --delay --interval --top --sort --reverse --group-by --filter --format --method --max-overhead --table-size --help --version trace probes doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -119,6 +119,10 @@ _pytop() {
                     ;;
                 --method)
                     COMPREPLY=($(compgen -W "auto marker eval resume" -- "${cur}"))
+                    return 0
+                    ;;
+                --max-overhead)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --table-size)

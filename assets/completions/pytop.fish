@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_pytop_global_optspecs
-    string join \n p/pid= children once b/batch n/count= d/interval= t/top= s/sort= r/reverse g/group-by= f/filter= format= method= table-size= h/help V/version
+    string join \n p/pid= children once b/batch n/count= d/interval= t/top= s/sort= r/reverse g/group-by= f/filter= format= method= max-overhead= table-size= h/help V/version
 end
 
 function __fish_pytop_needs_command
@@ -45,6 +45,7 @@ complete -c pytop -n "__fish_pytop_needs_command" -l method -d 'How calls are co
 marker\t'Its function__entry marker'
 eval\t'Its frame evaluation function, 3.6 to 3.10'
 resume\t'Its RESUME bytecodes, 3.11 and later'"
+complete -c pytop -n "__fish_pytop_needs_command" -l max-overhead -d 'Bound what counting takes of each process\'s CPU time, in percent; auto is 5' -r
 complete -c pytop -n "__fish_pytop_needs_command" -l table-size -d 'Functions that can be counted in one interval [default: as many as needed]' -r
 complete -c pytop -n "__fish_pytop_needs_command" -l children -d 'Count the descendants of --pid or of the command too'
 complete -c pytop -n "__fish_pytop_needs_command" -l once -d 'Print one snapshot after one interval, and end'

@@ -252,7 +252,7 @@ fn name(slots: &Slots, key: &FrameKey, located: &Located, count: &mut FrameCount
 
 /// Notes the process, so that one that ends before user space has seen it still has a name.
 #[inline(always)]
-fn remember_process(pid: u32, site: u32) {
+pub fn remember_process(pid: u32, site: u32) {
     let comm = bpf_get_current_comm().unwrap_or_default();
     // A full table costs the name of a process that has already ended, never a count.
     let _ = PROCESSES.insert(

@@ -14,6 +14,7 @@
 mod argument;
 mod code;
 mod counting;
+mod door;
 mod maps;
 mod marker;
 mod names;
@@ -146,6 +147,13 @@ fn runtime_event(context: ProbeContext) -> u32 {
 #[uprobe]
 fn compiled(_context: ProbeContext) -> u32 {
     maps::add_problem(pid(), Problem::Compiled);
+    0
+}
+
+/// Notes that a process starts to run Python code.
+#[uprobe]
+fn door(context: ProbeContext) -> u32 {
+    door::pass(&context, pid());
     0
 }
 

@@ -71,6 +71,11 @@ pub static PROCESSES: HashMap<u32, ProcessName, 32_768, { BPF_F_NO_PREALLOC as u
 pub static PROBLEMS: HashMap<ProblemKey, u64, 4096, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
+/// When processes were first where they have run no Python code yet, by the monotonic clock in
+/// nanoseconds.
+#[btf_map]
+pub static DOORS: HashMap<u32, u64, 32_768, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
 /// Hits without a row since the start, by [`Loss`].
 #[btf_map]
 pub static LOSSES: Array<u64, { Loss::COUNT as usize }> = Array::new();

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::cli::{Cli, Format, Task, Top};
+use crate::cli::{Cli, Format, MaxOverhead, Task, Top};
 use crate::model::text::visible;
 use crate::model::{Totals, View};
 use crate::os_error::without_numbers;
@@ -126,6 +126,7 @@ fn top(cli: &Top) -> Result<ExitCode, Failure> {
         method: cli.method,
         capacity: cli.table_size.map_or(Capacity::AsNeeded, Capacity::Fixed),
         trace: None,
+        max_overhead: cli.max_overhead.map(MaxOverhead::share),
         count_nothing: cli.count_nothing,
     };
     let (to_us, updates) = channel(WAITING_UPDATES);

@@ -3,6 +3,7 @@
 //! Without a subcommand pytop is a top. Each subcommand has a file of its own, and so has the top.
 
 mod doctor;
+mod overhead;
 mod pid;
 mod probes;
 mod top;
@@ -15,6 +16,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use doctor::Doctor;
+pub use overhead::MaxOverhead;
 pub use probes::Probes;
 pub use top::{Format, MethodChoice, Top};
 pub use trace::{Trace, TraceFormat, Weight};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
+use super::overhead::{MaxOverhead, max_overhead};
 use super::pid::pid;
 use crate::model::{Filter, GroupBy, Method, SortKey, View};
 
@@ -85,6 +86,15 @@ pub struct Top {
     /// How calls are counted; for comparing, and for finding faults
     #[arg(long, value_name = "METHOD", value_enum, default_value_t)]
     pub method: MethodChoice,
+
+    /// Bound what counting takes of each process's CPU time, in percent; auto is 5
+    ///
+    /// A process that calls so much that counting all of it would cost more is counted during a
+    /// part of the time only, and its calls are estimates: marked by a ~ in tables and by
+    /// "estimated" in JSON. All others are counted exactly, as without the option.
+    #[arg(long, value_name = "PERCENT|auto", value_parser = max_overhead,
+        allow_negative_numbers = true)]
+    pub max_overhead: Option<MaxOverhead>,
 
     /// Functions that can be counted in one interval [default: as many as needed]
     ///
@@ -256,6 +266,7 @@ mod tests {
             (Format::Table, MethodChoice::Auto)
         );
         assert_eq!(cli.table_size, None);
+        assert_eq!(cli.max_overhead, None);
         assert_eq!(
             cli.view(),
             View {

@@ -97,6 +97,9 @@ pub struct Interpreter {
     pub build_id: Option<Vec<u8>>,
     /// The processor that the file is for.
     pub architecture: Architecture,
+    /// Where functions begin in the file that are called before a process runs its first bytecode,
+    /// after its start or as a child of a fork. None where they are not exported.
+    pub doors: Vec<u64>,
     /// Every site of the `function__entry` marker, at least one, or why they cannot be counted.
     pub entry: Result<Vec<Site>, NotCountable>,
     /// Where its collections and imports can be counted.
@@ -232,6 +235,7 @@ fn examine_for(
         version,
         build_id: notes::build_id(&elf),
         architecture,
+        doors: doors(&elf, &dynamic),
         entry: entry(&elf, &dynamic, host, version, &notes),
         runtime: RuntimeSites::of(&elf, &dynamic, host, &told),
     }))
@@ -283,6 +287,24 @@ fn entry(
         return Err(NotCountable::DeadMarker { version });
     }
     marker::sites(elf, dynamic, architecture, notes)
+}
+
+/// Called in the child of a fork (3.7 and later, and 3.6), and to run the first module of an
+/// interpreter, which is a frozen one, `_frozen_importlib`.
+const DOORS: [&str; 3] = [
+    "PyOS_AfterFork_Child",
+    "PyOS_AfterFork",
+    "PyImport_ImportFrozenModuleObject",
+];
+
+/// Where those functions begin that are exported.
+fn doors(elf: &Elf<'_>, dynamic: &Dynamic) -> Vec<u64> {
+    let functions = DOORS.iter().filter_map(|name| {
+        let symbol = dynamic.find(elf, name).ok()??;
+        let function = elf.file_offset(symbol.address, 1, |segment| segment.executable)?;
+        symbol.is_function.then_some(function)
+    });
+    functions.collect()
 }
 
 /// The function that evaluates a frame, from 3.6 on and before, and one of them is in every

@@ -1,5 +1,7 @@
 //! What the kernel tells of processes as they come and go.
 
+use std::time::Duration;
+
 use super::mapping::Device;
 
 /// Something that happened to a process.
@@ -16,6 +18,10 @@ pub enum ProcessEvent {
         /// The new process: a copy of `parent`, mappings included, for which no
         /// [`MappedExecutable`] is told.
         child: u32,
+        /// The thread of `parent` that did it.
+        thread: u32,
+        /// When, by the monotonic clock.
+        at: Duration,
     },
     /// A process replaced its program; its [`MappedExecutable`] events follow.
     Exec {

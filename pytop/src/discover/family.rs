@@ -33,6 +33,25 @@ pub fn descendants(root: &ProcRoot, ancestors: &[u32]) -> io::Result<HashSet<u32
     Ok(family)
 }
 
+/// The ancestors of these processes, but for those that are among them.
+#[must_use]
+pub fn ancestors(root: &ProcRoot, descendants: &[u32]) -> HashSet<u32> {
+    let mut ancestors = HashSet::new();
+    for pid in descendants {
+        let mut pid = *pid;
+        while let Ok(stat) = root.stat(pid)
+            && stat.parent > 0
+            && ancestors.insert(stat.parent)
+        {
+            pid = stat.parent;
+        }
+    }
+    for pid in descendants {
+        ancestors.remove(pid);
+    }
+    ancestors
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

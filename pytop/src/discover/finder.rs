@@ -241,7 +241,7 @@ impl<I: PartialEq> Finder<I> {
                 Attention::Scan
             }
             // A copy of the parent, for which no mapping is told.
-            ProcessEvent::Fork { parent, child } if self.runs_cpython(parent) => {
+            ProcessEvent::Fork { parent, child, .. } if self.runs_cpython(parent) => {
                 Attention::LookAt(child)
             }
             ProcessEvent::Fork { .. } => Attention::None,

@@ -38,7 +38,7 @@ mod tests;
 
 pub use error::LookError;
 pub use event::ProcessEvent;
-pub use family::descendants;
+pub use family::{ancestors, descendants};
 pub use file::{FileId, InterpreterFile};
 pub use finder::{Attention, Finder, Found, Scan};
 pub use installed::Installed;

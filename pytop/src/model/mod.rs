@@ -16,7 +16,7 @@ pub use function::Function;
 pub use group::{EntryKey, GroupBy};
 pub use history::History;
 pub use runtime::{Collections, Runtime};
-pub use snapshot::{Coverage, Method, ProcessStatus, Row, Snapshot, Uncounted};
+pub use snapshot::{Coverage, Estimate, Method, ProcessStatus, Row, Snapshot, Uncounted};
 pub use sort::SortKey;
 pub use text::Text;
 pub use totals::Totals;

@@ -105,8 +105,19 @@ pub struct ProcessStatus {
     pub probe_cost: Option<f64>,
     /// What the interpreter did beside running code.
     pub runtime: Runtime,
+    /// What its calls are, if they are more than were counted; `None` when all were counted.
+    pub estimate: Option<Estimate>,
     /// It has ended in this interval.
     pub ended: bool,
+}
+
+/// How much of a process was counted whose calls are an estimate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The share of the process's processor time in which it was counted.
+    pub counted: f64,
+    /// How far off the calls may be, as a part of them.
+    pub uncertainty: f64,
 }
 
 /// Whether and how a process is counted.
@@ -168,6 +179,23 @@ impl Snapshot {
     #[must_use]
     pub fn total_calls(&self) -> u64 {
         self.rows.iter().map(|row| row.calls).sum::<u64>() + self.uncounted.total()
+    }
+
+    /// What the calls of a process are, if they are more than were counted.
+    #[must_use]
+    pub fn estimate(&self, pid: u32) -> Option<Estimate> {
+        let index = self
+            .processes
+            .binary_search_by_key(&pid, |process| process.pid);
+        self.processes.get(index.ok()?)?.estimate
+    }
+
+    /// Whether some of the calls are estimates.
+    #[must_use]
+    pub fn is_estimated(&self) -> bool {
+        self.processes
+            .iter()
+            .any(|process| process.estimate.is_some())
     }
 
     /// The share of one CPU that counting has taken in all processes together, estimated; `None` when

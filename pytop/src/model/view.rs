@@ -43,6 +43,9 @@ pub struct Entry {
     pub processes: usize,
     /// The part of all calls of the interval, from 0 to 1.
     pub share: f64,
+    /// The calls are an estimate, at least in part. The share of its processor time in which the
+    /// process was counted; the smallest of several processes.
+    pub estimated: Option<f64>,
 }
 
 impl View {
@@ -72,9 +75,13 @@ impl View {
                 })
             }
         };
+        let is_estimated = snapshot.is_estimated();
         let all = snapshot.total_calls();
         for entry in &mut entries {
             entry.share = share(entry.calls, all);
+            if let Some(pid) = entry.pid.filter(|_| is_estimated) {
+                entry.estimated = snapshot.estimate(pid).map(|estimate| estimate.counted);
+            }
         }
         entries
     }
@@ -172,7 +179,7 @@ impl View {
             }
         }
         let entries = groups.into_iter();
-        entries.map(|(key, group)| group.entry(key, totals))
+        entries.map(|(key, group)| group.entry(key, snapshot, totals))
     }
 }
 
@@ -193,9 +200,12 @@ impl Group {
         }
     }
 
-    fn entry(mut self, key: EntryKey, totals: &Totals) -> Entry {
+    fn entry(mut self, key: EntryKey, snapshot: &Snapshot, totals: &Totals) -> Entry {
         self.pids.sort_unstable();
         self.pids.dedup();
+        let shares = self.pids.iter();
+        let shares = shares.filter_map(|pid| Some(snapshot.estimate(*pid)?.counted));
+        let estimated = shares.min_by(f64::total_cmp);
         let pid = match (&key, self.pids.as_slice()) {
             (EntryKey::Process(pid), _) | (_, [pid]) => Some(*pid),
             _ => None,
@@ -213,6 +223,7 @@ impl Group {
             functions: self.functions,
             processes: self.pids.len(),
             share: 0.0,
+            estimated,
         }
     }
 }
@@ -228,6 +239,7 @@ impl Entry {
             functions: 1,
             processes: 1,
             share: 0.0,
+            estimated: None,
         }
     }
 

@@ -327,6 +327,15 @@ impl Counts {
         })
     }
 
+    /// The calls of this interval so far, by process, but for those of functions that are new.
+    pub(super) fn visit_hits(&self, mut visit: impl FnMut(u32, u64)) {
+        if let Some(half) = self.halves.get(self.current) {
+            half.memory.visit(|owner, calls| {
+                visit(u32::try_from(owner >> 32).unwrap_or(0), calls);
+            });
+        }
+    }
+
     /// File and function, by their hash in an event.
     pub(super) fn look_up(&mut self, text: u64) -> Option<Names> {
         self.texts.mark(text);

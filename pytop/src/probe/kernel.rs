@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::thread;
+use std::time::Duration;
 
 use aya::maps::{Array, MapData, MapError};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
@@ -26,7 +27,8 @@ use super::program::{Program, ProgramError, Programs, Purpose};
 use super::quick::quick_site;
 use super::syscall::{self, UprobeEvent};
 use super::texts::Names;
-use super::uprobe::{AttachError, Place, Probe, Target, has_links, hint, place};
+use super::tracefs::Tracefs;
+use super::uprobe::{AttachError, Place, Probe, Target, has_links, hint, place, place_gated};
 use crate::os_error::{describe, is_refusal};
 
 /// The compiled programs: `cargo xtask build-ebpf` makes them, the build script chooses the file.
@@ -68,7 +70,10 @@ pub struct Kernel {
     runtime: Array<MapData, RuntimeSpec>,
     next_site: u16,
     counts: Counts,
+    doors: aya::maps::HashMap<MapData, u32, u64>,
     events: Events,
+    /// Where probes are to have gates.
+    tracefs: Option<Tracefs>,
 }
 
 /// How much room a trace has.
@@ -132,6 +137,14 @@ impl Kernel {
         Self::load_with(capacity, Room::NONE, true)
     }
 
+    /// [`Kernel::load`], but processes can be left out of the probes that are placed.
+    pub fn load_with_gates(capacity: Capacity) -> Result<Self, LoadError> {
+        let tracefs = Tracefs::open().map_err(explain_tracefs)?;
+        let mut kernel = Self::load_with(capacity, Room::NONE, false)?;
+        kernel.tracefs = Some(tracefs);
+        Ok(kernel)
+    }
+
     /// Loads programs and maps for a trace.
     pub fn load_for_trace(room: Room) -> Result<Self, LoadError> {
         Self::load_with(Capacity::Fixed(1), room, true)
@@ -158,6 +171,8 @@ impl Kernel {
         let counts = counts.map_err(|error| explain_map(&error))?;
         let markers = Array::try_from(take_map(&mut ebpf, "MARKERS")?).map_err(failed)?;
         let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
+        let doors = take_map(&mut ebpf, "DOORS")?;
+        let doors = aya::maps::HashMap::try_from(doors).map_err(failed)?;
         let frames = Array::try_from(take_map(&mut ebpf, "FRAMES")?).map_err(failed)?;
         let runtime = Array::try_from(take_map(&mut ebpf, "RUNTIME")?).map_err(failed)?;
         let events = Events::new(&mut ebpf).map_err(|error| explain_map(&error))?;
@@ -172,7 +187,9 @@ impl Kernel {
             runtime,
             next_site: 0,
             counts,
+            doors,
             events,
+            tracefs: None,
         })
     }
 
@@ -222,7 +239,14 @@ impl Kernel {
                 reason: explain_program(&error).to_string(),
             })?;
             let same: Vec<_> = same.iter().map(|(_, place)| *place).collect();
-            probes.extend(place(loaded, purpose, self.pmu_type, target, &same)?);
+            match &mut self.tracefs {
+                Some(tracefs) if program.counts() => {
+                    for place in &same {
+                        probes.push(place_gated(loaded, tracefs, target, place)?);
+                    }
+                }
+                _ => probes.extend(place(loaded, purpose, self.pmu_type, target, &same)?),
+            }
         }
         Ok(probes)
     }
@@ -250,7 +274,26 @@ impl Kernel {
         self.counts.names(text)
     }
 
-    /// What the kernel knows of a process that entered a function.
+    /// Hands to `visit` processes, some of them repeatedly, and calls that they have made in this
+    /// interval so far: those of functions that have lasted, which are nearly all of the calls of
+    /// any process that calls much. Asks nothing of the kernel.
+    pub fn visit_hits(&self, visit: impl FnMut(u32, u64)) {
+        self.counts.visit_hits(visit);
+    }
+
+    /// Takes the processes that have passed a door since the last time, with the time at which
+    /// they first did, by the monotonic clock.
+    pub fn take_doors(&mut self) -> Vec<(u32, Duration)> {
+        let passed: Vec<(u32, u64)> = self.doors.iter().filter_map(Result::ok).collect();
+        let passed = passed.into_iter().map(|(pid, time)| {
+            // Not there is as good as removed.
+            let _ = self.doors.remove(&pid);
+            (pid, Duration::from_nanos(time))
+        });
+        passed.collect()
+    }
+
+    /// What the kernel knows of a process that entered a function or passed a door.
     #[must_use]
     pub fn seen(&self, pid: u32) -> Option<Seen> {
         self.counts.seen(pid)
@@ -365,6 +408,22 @@ fn require_uprobes(pmu_type: u32) -> Result<(), LoadError> {
             })
         }
         _ => Ok(()),
+    }
+}
+
+fn explain_tracefs(error: io::Error) -> LoadError {
+    match error.raw_os_error() {
+        _ if is_refusal(&error) => not_permitted("the list of uprobes (tracefs)", error),
+        Some(libc::ENODEV | libc::ENOENT | libc::ENOSYS) => LoadError::MissingFeature {
+            feature: "the list of uprobes (tracefs), without which counting cannot leave processes \
+                      out, as it has to with a bound",
+            needs: "Linux 6.0 or later, built with CONFIG_UPROBE_EVENTS",
+        },
+        _ => failed(format!(
+            "cannot use the list of uprobes (tracefs): {}{}",
+            describe(&error),
+            hint(&error)
+        )),
     }
 }
 

@@ -5,9 +5,11 @@
 
 mod counts;
 mod events;
+mod gate;
 mod kernel;
 pub mod launch;
 mod meter;
+mod process_clock;
 mod process_end;
 mod program;
 mod quick;
@@ -16,12 +18,15 @@ pub mod sideband;
 mod slots;
 mod syscall;
 mod texts;
+mod tracefs;
 mod uprobe;
 
 pub use counts::{Capacity, Drained, Frame, Incomplete, Losses, Noticed, Seen};
 pub use events::{Events, Thread};
+pub use gate::{Apart, Gate};
 pub use kernel::{Description, Kernel, LoadError, Loaded, Room, SiteId, Survey};
 pub use meter::Meter;
+pub use process_clock::ProcessClock;
 pub use process_end::ProcessEnd;
 pub use program::Program;
 pub use texts::Names;

@@ -51,6 +51,8 @@ pub enum Program {
     Compiled,
     /// Counts collections and imports at their markers.
     RuntimeEvent,
+    /// Notes that a process starts to run Python code.
+    Door,
     /// Does nothing: for measuring what the probe itself costs.
     Empty,
 }
@@ -80,8 +82,16 @@ impl Program {
             Self::TraceCreated => "trace_created",
             Self::Compiled => "compiled",
             Self::RuntimeEvent => "runtime_event",
+            Self::Door => "door",
             Self::Empty => "empty",
         }
+    }
+}
+
+impl Program {
+    /// Whether it runs at the entries of frames.
+    pub(super) fn counts(self) -> bool {
+        !matches!(self, Self::Door | Self::Compiled)
     }
 }
 

@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use perf_event::data::Record;
 use perf_event::events::Software;
-use perf_event::{Builder, Sampler};
+use perf_event::{Builder, Clock, Sampler};
 use rustix::event::epoll;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -326,6 +326,7 @@ impl Ring {
 fn dummy(cpu: u32) -> Builder<'static> {
     let mut builder = Builder::new(Software::DUMMY);
     builder.any_pid().one_cpu(cpu as usize).enabled(true);
+    builder.clockid(Clock::MONOTONIC);
     builder
 }
 
@@ -364,6 +365,8 @@ fn event(record: &Record<'_>, misc: u16) -> Option<ProcessEvent> {
         Record::Fork(fork) if fork.pid == fork.tid => Some(ProcessEvent::Fork {
             parent: fork.ppid,
             child: fork.pid,
+            thread: fork.ptid,
+            at: Duration::from_nanos(fork.time),
         }),
         Record::Exit(exit) if exit.pid == exit.tid => Some(ProcessEvent::Exit { pid: exit.pid }),
         Record::Comm(comm) if misc & MISC_COMM_EXEC != 0 => {

@@ -100,6 +100,23 @@ impl SlotMemory {
             }
         }
     }
+
+    /// Hands the owner and the calls of each slot in use to `visit`. The kernel side may count on
+    /// meanwhile: each slot is read at a time of its own.
+    pub(super) fn visit(&self, mut visit: impl FnMut(u64, u64)) {
+        for number in 0..SLOTS {
+            // SAFETY: the number is below that of the mapped slots; a word is read in one piece, and
+            // every bit pattern is a number.
+            let (owner, calls) = unsafe {
+                let slot = self.first.add(number).as_ptr();
+                let owner = (&raw const (*slot).owner).read_volatile();
+                (owner, (&raw const (*slot).calls).read_volatile())
+            };
+            if owner != 0 {
+                visit(owner, calls);
+            }
+        }
+    }
 }
 
 impl Drop for SlotMemory {

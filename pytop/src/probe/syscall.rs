@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use aya::Pod;
 use aya_obj::generated::{
     BPF_F_SLEEPABLE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_type, perf_event_attr,
+    perf_sw_ids, perf_type_id,
 };
 
 /// The kernel takes the size of a structure as its version.
@@ -51,6 +52,45 @@ pub(super) fn open_uprobe(event: &UprobeEvent<'_>) -> io::Result<OwnedFd> {
         libc::syscall(
             libc::SYS_perf_event_open,
             &raw const attributes,
+            pid,
+            cpu,
+            -1,
+            aya_obj::generated::PERF_FLAG_FD_CLOEXEC,
+        )
+    };
+    owned(result)
+}
+
+/// Opens a perf event of a process that counts nothing.
+pub(super) fn open_dummy_event(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the structure is made of integers; all zeroes is a value of it.
+    let mut attributes: perf_event_attr = unsafe { mem::zeroed() };
+    attributes.type_ = perf_type_id::PERF_TYPE_SOFTWARE as u32;
+    attributes.size = PERF_EVENT_ATTR_SIZE;
+    attributes.config = perf_sw_ids::PERF_COUNT_SW_DUMMY as u64;
+    open_event(&attributes, Some(pid))
+}
+
+/// Opens a perf event for a uprobe that has a number in tracefs: for everyone, or for a process, where
+/// the children that it makes from then on may inherit it.
+pub(super) fn open_trace_event(id: u64, pid: Option<u32>, inherit: bool) -> io::Result<OwnedFd> {
+    // SAFETY: the structure is made of integers; all zeroes is a value of it.
+    let mut attributes: perf_event_attr = unsafe { mem::zeroed() };
+    attributes.type_ = perf_type_id::PERF_TYPE_TRACEPOINT as u32;
+    attributes.size = PERF_EVENT_ATTR_SIZE;
+    attributes.config = id;
+    attributes.set_inherit(inherit.into());
+    open_event(&attributes, pid)
+}
+
+/// Opens a perf event whose attributes hold no pointers, for a process or for everyone.
+fn open_event(attributes: &perf_event_attr, pid: Option<u32>) -> io::Result<OwnedFd> {
+    let (pid, cpu) = pid.map_or((-1, 0), |pid| (pid.cast_signed(), -1));
+    // SAFETY: `attributes` outlives the call, which only reads it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const *attributes,
             pid,
             cpu,
             -1,

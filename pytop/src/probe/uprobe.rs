@@ -20,9 +20,11 @@ use std::thread;
 
 use thiserror::Error;
 
+use super::gate::Gate;
 use super::kernel::SiteId;
 use super::program::Purpose;
 use super::syscall::{self, UprobeEvent, UprobeMulti};
+use super::tracefs::{Definition, Tracefs};
 use crate::model::Text;
 use crate::os_error::describe;
 
@@ -51,9 +53,19 @@ pub struct Place {
 /// Probes in place. Dropping them takes them out, and waits until the kernel has done so.
 #[derive(Debug)]
 pub struct Probe {
-    // Closed in this order: first the program, then the event that it is linked to.
+    // Closed in this order: what makes for breakpoints, the program, the event that it is linked to,
+    // and the name.
+    gate: Option<Gate>,
     _link: OwnedFd,
     _event: Option<OwnedFd>,
+    _definition: Option<Definition>,
+}
+
+impl Probe {
+    /// Who gets the breakpoint, where that can be chosen.
+    pub fn gate(&mut self) -> Option<&mut Gate> {
+        self.gate.as_mut()
+    }
 }
 
 /// Why a probe could not be placed.
@@ -142,8 +154,10 @@ fn link(
     );
     let offset = offsets.first().copied().unwrap_or(0);
     Ok(Probe {
+        gate: None,
         _link: link.map_err(|error| refused(target, offset, error))?,
         _event: None,
+        _definition: None,
     })
 }
 
@@ -170,9 +184,39 @@ fn open(
     let link = syscall::link_perf_event(program, event.as_fd(), place.site.0.into())
         .map_err(|error| refused(target, place.offset, error))?;
     Ok(Probe {
+        gate: None,
         _link: link,
         _event: Some(event),
+        _definition: None,
     })
+}
+
+/// Places a probe with a gate, which is open to the process or to everyone.
+pub(super) fn place_gated(
+    program: BorrowedFd<'_>,
+    tracefs: &mut Tracefs,
+    target: &Target<'_>,
+    place: &Place,
+) -> Result<Probe, AttachError> {
+    let mut placed = || {
+        let definition = tracefs.define(target.file, place)?;
+        // The program belongs to the definition, and stays while one event does that it is linked
+        // to. This one is for ourselves, who run no such file.
+        let own = syscall::open_trace_event(definition.id, Some(std::process::id()), false)?;
+        let link = syscall::link_perf_event(program, own.as_fd(), place.site.0.into())?;
+        let mut gate = Gate::new(&definition);
+        match target.pid {
+            Some(pid) => gate.admit(pid, false)?,
+            None => gate.admit_all()?,
+        }
+        Ok(Probe {
+            gate: Some(gate),
+            _link: link,
+            _event: Some(own),
+            _definition: Some(definition),
+        })
+    };
+    placed().map_err(|error| refused(target, place.offset, error))
 }
 
 fn refused(target: &Target<'_>, offset: u64, source: io::Error) -> AttachError {

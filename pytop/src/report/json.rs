@@ -101,6 +101,12 @@ struct Process<'a> {
     ended: bool,
     gc: Option<Collected>,
     imports: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted_share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uncertainty: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -131,6 +137,11 @@ impl<'a> From<&'a ProcessStatus> for Process<'a> {
                 longest_pause_s: seconds(gc.longest),
             }),
             imports: process.runtime.imports,
+            estimated: process.estimate.map(|_| true),
+            counted_share: process.estimate.map(|estimate| rounded(estimate.counted)),
+            uncertainty: process
+                .estimate
+                .map(|estimate| rounded(estimate.uncertainty)),
         }
     }
 }
@@ -151,6 +162,8 @@ impl Serialize for Rows<'_> {
             line: entry.line(),
             function: entry.name().map(unicode),
             calls: entry.calls,
+            estimated: entry.estimated.map(|_| true),
+            counted_share: entry.estimated.map(rounded),
         }))
     }
 }
@@ -162,6 +175,10 @@ struct Row<'a> {
     line: Option<u32>,
     function: Option<Cow<'a, str>>,
     calls: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted_share: Option<f64>,
 }
 
 /// The text itself where it is UTF-8; otherwise with `\xNN` for each byte that is not.

@@ -153,6 +153,7 @@ mod tests {
             calls: 0,
             probe_cost: None,
             runtime: Runtime::default(),
+            estimate: None,
             ended: false,
         }
     }

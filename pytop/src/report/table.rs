@@ -113,6 +113,14 @@ fn write_summary(
         0 => {}
         some => write!(output, " ({some} incompletely)")?,
     }
+    let estimated = snapshot.processes.iter();
+    match estimated
+        .filter(|process| process.estimate.is_some())
+        .count()
+    {
+        0 => {}
+        some => write!(output, ", {some} by estimate (~)")?,
+    }
     match snapshot.processes.len() - counted {
         0 => {}
         others => write!(output, ", {others} not countable")?,
@@ -202,7 +210,11 @@ impl<'a> Printed<'a> {
             filename: text(entry.filename()),
             line: number(entry.line()),
             function: text(entry.name()),
-            calls: entry.calls.to_string(),
+            calls: if entry.estimated.is_some() {
+                format!("~{}", entry.calls)
+            } else {
+                entry.calls.to_string()
+            },
             total: if with_total {
                 entry.total.to_string()
             } else {

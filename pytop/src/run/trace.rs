@@ -87,6 +87,7 @@ pub(super) fn options(target: Target, method: MethodChoice, tracing: Tracing) ->
         method,
         capacity: Capacity::default(),
         trace: Some(tracing),
+        max_overhead: None,
         count_nothing: false,
     }
 }

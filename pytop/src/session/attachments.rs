@@ -1,6 +1,8 @@
 //! Which probes are in place.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
 use std::sync::Arc;
 use std::thread;
 
@@ -9,7 +11,9 @@ use super::runtime::RuntimeProbes;
 use crate::cpython::Interpreter;
 use crate::discover::{FileId, InterpreterFile};
 use crate::model::{Coverage, Method, Runtime};
-use crate::probe::{Kernel, Place, Probe, Program, SiteId, Target, detach};
+use crate::probe::{
+    Apart, Description, Gate, Kernel, Place, Probe, Program, SiteId, Target, detach,
+};
 
 /// A file with an interpreter in it.
 pub(super) type File = InterpreterFile<Interpreter>;
@@ -30,6 +34,10 @@ impl Reach {
             Self::Process(pid) => Some(pid),
         }
     }
+
+    fn includes(self, pid: u32) -> bool {
+        self == Self::Everyone || self == Self::Process(pid)
+    }
 }
 
 /// The probes in place, by what they are for.
@@ -44,6 +52,10 @@ pub(super) struct Attachments {
     placed: HashMap<(FileId, Reach), Result<Vec<Probe>, Arc<str>>>,
     /// Those of collections and imports, where these are counted.
     runtime: Option<RuntimeProbes>,
+    /// The probes of a file that tell who starts, for everyone, where that has to be known.
+    doors: Option<HashMap<FileId, Vec<Probe>>>,
+    /// Processes whose children inherit their probes.
+    apart: HashMap<u32, Apart>,
 }
 
 /// A plan, with the numbers of its probes in the kernel's tables.
@@ -53,8 +65,9 @@ struct Prepared {
 }
 
 impl Attachments {
-    /// No probes yet. Where `program` is one, each probe runs it instead of its own.
-    pub(super) fn new(program: Option<Program>, planner: Planner) -> Self {
+    /// No probes yet. Where `program` is one, each probe runs it instead of its own. `with_doors`,
+    /// the kernel side tells of processes that start to run Python code.
+    pub(super) fn new(program: Option<Program>, planner: Planner, with_doors: bool) -> Self {
         let counts = program.is_none() && !planner.traces();
         Self {
             runtime: counts.then(RuntimeProbes::default),
@@ -63,6 +76,8 @@ impl Attachments {
             prepared: HashMap::new(),
             sites: HashMap::new(),
             placed: HashMap::new(),
+            doors: with_doors.then(HashMap::new),
+            apart: HashMap::new(),
         }
     }
 
@@ -80,7 +95,7 @@ impl Attachments {
         let placed = self.placed.entry((file.id, reach)).or_insert_with(|| {
             place(kernel, file, reach, &prepared, self.program).map_err(Arc::from)
         });
-        match placed {
+        let coverage = match placed {
             Ok(_) => {
                 // What cannot be counted is left alone.
                 if let Some(runtime) = &mut self.runtime {
@@ -89,7 +104,79 @@ impl Attachments {
                 Coverage::Counted(prepared.plan.method)
             }
             Err(reason) => Coverage::NotCounted(Arc::clone(reason)),
+        };
+        self.place_doors(kernel, file);
+        coverage
+    }
+
+    /// Sees to it that the kernel side tells who starts to run an interpreter.
+    fn place_doors(&mut self, kernel: &mut Kernel, file: &Arc<File>) {
+        let Some(doors) = &mut self.doors else {
+            return;
+        };
+        if doors.contains_key(&file.id) {
+            return;
         }
+        let site = kernel.describe(&Description::Nothing);
+        let probes = site.ok().and_then(|site| {
+            self.sites.insert(site, (Arc::clone(file), Method::Marker));
+            let offsets = file.interpreter.doors.iter();
+            let places: Vec<_> = offsets.map(|offset| place_at(*offset, site)).collect();
+            let target = Target {
+                file: &file.file,
+                path: &file.path,
+                pid: None,
+            };
+            kernel.attach(Program::Door, &target, &places).ok()
+        });
+        doors.insert(file.id, probes.unwrap_or_default());
+    }
+
+    /// Chooses who gets the breakpoints of probes that are not for one process alone: these
+    /// processes, with the children that they make from then on; everyone without a list.
+    pub(super) fn restrict(&mut self, pids: Option<&[u32]>) -> io::Result<()> {
+        let mut apart = HashMap::new();
+        for pid in pids.unwrap_or_default() {
+            let event = self.apart.remove(pid).map_or_else(|| Apart::of(*pid), Ok);
+            match event {
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                event => drop(apart.insert(*pid, event?)),
+            }
+        }
+        self.apart = apart;
+        for gate in self.gates(|reach| reach == Reach::Everyone) {
+            match pids {
+                Some(pids) => gate.restrict(pids)?,
+                None => gate.admit_all()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a process the breakpoints that it has not; its children too, if they are to `inherit`
+    /// them.
+    pub(super) fn admit(&mut self, pid: u32, inherit: bool) -> io::Result<()> {
+        if inherit && let Entry::Vacant(apart) = self.apart.entry(pid) {
+            apart.insert(Apart::of(pid)?);
+        }
+        for gate in self.gates(|reach| reach.includes(pid)) {
+            gate.admit(pid, inherit)?;
+        }
+        Ok(())
+    }
+
+    /// Takes its breakpoints from a process.
+    pub(super) fn dismiss(&mut self, pid: u32) {
+        for gate in self.gates(|reach| reach.includes(pid)) {
+            gate.dismiss(pid);
+        }
+    }
+
+    fn gates(&mut self, is_meant: impl Fn(Reach) -> bool) -> impl Iterator<Item = &mut Gate> {
+        let placed = self.placed.iter_mut();
+        let placed = placed.filter(move |((_, reach), _)| is_meant(*reach));
+        let probes = placed.filter_map(|(_, placed)| placed.as_mut().ok());
+        probes.flatten().filter_map(Probe::gate)
     }
 
     /// Places the probes of collections and imports, which [`Attachments::cover`] leaves for later.
@@ -154,6 +241,10 @@ impl Attachments {
     /// Takes out the probes that were for this process alone. The kernel's wait is left to a thread.
     pub(super) fn release(&mut self, pid: u32) {
         release(self.take(|_, reach| reach == Reach::Process(pid)));
+        self.apart.remove(&pid);
+        for gate in self.gates(|reach| reach == Reach::Everyone) {
+            gate.forget(pid);
+        }
     }
 
     /// Takes out the probes of all files but these: those that nobody has used for long, and those
@@ -178,8 +269,12 @@ impl Attachments {
             .flatten()
             .collect();
         if let Some(runtime) = &mut self.runtime {
-            probes.extend(runtime.take(is_over));
+            probes.extend(runtime.take(&is_over));
         }
+        let doors = self.doors.iter_mut();
+        let doors =
+            doors.flat_map(|doors| doors.extract_if(|file, _| is_over(*file, Reach::Everyone)));
+        probes.extend(doors.flat_map(|(_, probes)| probes));
         probes
     }
 }
@@ -215,6 +310,14 @@ fn place(
         }
     }
     Ok(placed)
+}
+
+fn place_at(offset: u64, site: SiteId) -> Place {
+    Place {
+        offset,
+        semaphore_offset: None,
+        site,
+    }
 }
 
 /// Takes out probes without waiting for it.

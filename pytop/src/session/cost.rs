@@ -55,7 +55,7 @@ impl CostMeter {
 
     /// Takes in the calls of a process, and says what share of one CPU counting them has taken.
     pub(super) fn record(&mut self, method: Method, calls: u64, interval: Duration) -> Option<f64> {
-        let seconds = self.hits.iter().min()?.as_secs_f64() * weight(method) * calls as f64;
+        let seconds = self.of_hit(method)? * calls as f64;
         self.spent += seconds;
         let interval = interval.as_secs_f64();
         Some(if interval > 0.0 {
@@ -63,6 +63,11 @@ impl CostMeter {
         } else {
             0.0
         })
+    }
+
+    /// What one hit costs, in seconds of processor time.
+    pub(super) fn of_hit(&self, method: Method) -> Option<f64> {
+        Some(self.hits.iter().min()?.as_secs_f64() * weight(method))
     }
 
     /// The time of processors that counting has taken since the start, in seconds.

@@ -16,6 +16,8 @@
 
 mod attachments;
 mod audience;
+mod bounded;
+mod budget;
 mod code_cache;
 mod command;
 mod cost;
@@ -45,6 +47,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 
 use self::attachments::{Attachments, Reach};
 use self::audience::Audience;
+use self::budget::Budget;
 use self::command::Running;
 use self::cost::CostMeter;
 pub use self::ending::Ending;
@@ -55,7 +58,7 @@ use self::rows::Functions;
 use self::scope::Members;
 use self::tracing::Trace;
 pub(crate) use self::tracing::now;
-use self::wake::{Signals, Wake, every, next_event, ready};
+use self::wake::{Signals, Wake, every, next_event, ready, until};
 use crate::cpython::{self, Interpreter};
 use crate::discover::{Attention, Finder, Found, Installed, ProcRoot, ProcessEvent};
 use crate::model::{Snapshot, Uncounted};
@@ -104,6 +107,8 @@ pub struct Session {
     functions: Functions,
     members: Members,
     cost: CostMeter,
+    /// What counting may cost, if that is bounded.
+    budget: Option<Budget>,
     /// To be counted from the first bytecode of their first process.
     installed: Option<Installed>,
     running: Option<Running>,
@@ -175,12 +180,14 @@ impl Session {
         finder.rely_on_events(sideband.is_ok());
         let capacity = options.capacity;
         let room = options.trace.map(|tracing| tracing.room);
+        let is_bounded = options.max_overhead.is_some();
         let mut planner = Planner::new(options.method, room.is_some());
         let (kernel, scanned) = thread::scope(|scope| {
             let kernel = thread::Builder::new()
                 .spawn_scoped(scope, move || {
                     let mut kernel = match room {
                         Some(room) => Kernel::load_for_trace(room)?,
+                        None if is_bounded => Kernel::load_with_gates(capacity)?,
                         None => Kernel::load(capacity)?,
                     };
                     let meter = room.is_none().then(|| kernel.meter()).flatten();
@@ -203,11 +210,12 @@ impl Session {
             kernel,
             finder,
             sideband: sideband.ok(),
-            attachments: Attachments::new(program, planner),
+            attachments: Attachments::new(program, planner, is_bounded),
             roster: Roster::default(),
             functions: Functions::default(),
             members: Members::new(&options.target)?,
             cost: CostMeter::new(meter),
+            budget: options.max_overhead.map(Budget::new),
             installed: None,
             running: None,
             trace: options.trace.map(Trace::new),
@@ -217,6 +225,9 @@ impl Session {
             announced: false,
             taken: 0,
         };
+        if is_bounded {
+            session.cost.measure();
+        }
         if let Some(scan) = scanned {
             let scan = scan.context("cannot list the processes in /proc")?;
             session.notices = environment::passed_over(&scan);
@@ -231,6 +242,7 @@ impl Session {
         if !matches!(session.options.target, Target::Machine) {
             session.attachments.place_runtime(&mut session.kernel);
         }
+        session.watch_counted();
         session.running = Running::start(&mut session.options.target)?;
         if let Some(running) = &session.running {
             session.members.add_root(running.pid());
@@ -259,6 +271,7 @@ impl Session {
         loop {
             self.attachments.place_runtime(&mut self.kernel);
             let is_behind = audience.is_behind();
+            let due = self.budget.as_ref().and_then(Budget::due);
             let wake = tokio::select! {
                 biased;
                 ending = signals.next() => Wake::Signal(ending),
@@ -266,6 +279,7 @@ impl Session {
                 () = ready(&mut self.sideband) => Wake::Events,
                 () = scope::all_ended(&ends, named) => Wake::ProcessesEnded,
                 wake = audience.next() => wake,
+                () = until(due) => Wake::Budget,
                 // While nobody takes what was told, the interval goes on.
                 _ = interval.tick(), if !is_behind && self.trace.is_none() => Wake::IntervalEnded,
                 _ = trace_due.tick(), if !is_behind && self.trace.is_some() => Wake::TraceDue,
@@ -284,6 +298,7 @@ impl Session {
                         self.tell_troubles(audience)?;
                     }
                 }
+                Wake::Budget => self.keep_budget(),
                 Wake::ProcessesEnded => return Ok(Ending::ProcessesEnded),
                 Wake::TraceDue => self.tell_events(audience),
                 Wake::TraceEnded => return Ok(Ending::Complete),
@@ -426,6 +441,7 @@ impl Session {
             self.roster
                 .take_up(found, &mut self.attachments, &mut self.kernel, reach);
         }
+        self.watch_counted();
     }
 
     fn take_in_events(&mut self) {
@@ -434,8 +450,12 @@ impl Session {
         let mut scan = false;
         if let Some(sideband) = &mut self.sideband {
             let (finder, members) = (&mut self.finder, &mut self.members);
+            let budget = &mut self.budget;
             sideband.drain(&mut |event: ProcessEvent| {
                 members.on_event(&event);
+                if let Some(budget) = &mut *budget {
+                    budget.on_event(&event);
+                }
                 if let ProcessEvent::Exec { pid } = event {
                     replaced.push(pid);
                 }
@@ -506,6 +526,7 @@ impl Session {
         let gone = self.members.take_ended();
         self.roster.end_interval();
         self.cost.measure();
+        self.end_windows();
         let begin = Instant::now();
         let drained = self
             .kernel
@@ -520,13 +541,13 @@ impl Session {
         let kernel = &self.kernel;
         let names = |text| kernel.names(text).cloned().unwrap_or_default();
         let contains = |pid| members.contains(pid);
-        let (rows, calls) = self.functions.rows(&drained.frames, contains, names);
+        let (mut rows, calls) = self.functions.rows(&drained.frames, contains, names);
         let seen = |pid| kernel.seen(pid);
         let (mut processes, ended) = self.roster.close_interval(&calls, seen, &self.attachments);
         for pid in &ended {
             self.attachments.release(*pid);
         }
-        self.kernel.forget_processes(ended);
+        self.kernel.forget_processes(ended.iter().copied());
         self.members.bury(&gone);
         runtime::add(&mut processes, &drained.runtime);
         self.notices.extend(runtime::loss(drained.runtime_lost));
@@ -536,6 +557,11 @@ impl Session {
             if let Some(method) = process.coverage.method() {
                 process.probe_cost = self.cost.record(method, process.calls, interval);
             }
+        }
+        self.mark_arrivals(&mut processes);
+        if let Some(budget) = &mut self.budget {
+            budget.estimate(&mut processes, &mut rows, &self.cost);
+            budget.forget(&ended);
         }
         Ok(Snapshot {
             time: drained.time,

@@ -22,6 +22,8 @@ pub struct Options {
     pub capacity: Capacity,
     /// Tell every call instead of counting them.
     pub trace: Option<Tracing>,
+    /// The part of its processor time that counting may take from a process; no bound if `None`.
+    pub max_overhead: Option<f64>,
     /// Run an empty program at each probe, for measuring.
     pub count_nothing: bool,
 }

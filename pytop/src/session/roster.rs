@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::attachments::{Attachments, File, Reach};
+use super::budget::arrivals::UNHEARD_OF;
 use crate::cpython::Interpreter;
 use crate::discover::{FileId, Found, ProcessId};
 use crate::model::{Coverage, Method, ProcessStatus, Runtime, Text};
@@ -72,6 +73,7 @@ impl Roster {
             calls: 0,
             probe_cost: None,
             runtime: Runtime::default(),
+            estimate: None,
             ended: false,
         };
         let listed = Listed {
@@ -124,6 +126,15 @@ impl Roster {
             .values()
             .filter(|listed| matches!(listed.status.coverage, Coverage::Counted(_)))
             .count()
+    }
+
+    /// Processes that are counted, and how.
+    pub(super) fn methods(&self) -> impl Iterator<Item = (u32, Method)> + '_ {
+        let listed = self
+            .listed
+            .iter()
+            .filter(|(_, listed)| !listed.status.ended);
+        listed.filter_map(|(pid, listed)| Some((*pid, listed.status.coverage.method()?)))
     }
 
     /// The interval is about to end. One who ends from here on may have called in the next one, too.
@@ -229,6 +240,14 @@ fn version(file: &File) -> Option<Arc<str>> {
         .map(|version| version.to_string().into())
 }
 
+/// A process that had ended before its probes were in place.
+pub(super) fn ended_uncounted(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus {
+    ProcessStatus {
+        coverage: Coverage::NotCounted(UNHEARD_OF.into()),
+        ..status_of(pid, seen, attachments)
+    }
+}
+
 /// What is known of a process that nobody but the kernel has seen.
 fn status_of(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus {
     let site = attachments.site(seen.site);
@@ -250,6 +269,7 @@ fn status_of(pid: u32, seen: &Seen, attachments: &Attachments) -> ProcessStatus 
         runtime: file.map_or_else(Runtime::default, |file| {
             attachments.runtime_of(&[(file.id, Reach::Everyone)])
         }),
+        estimate: None,
         ended: true,
     }
 }

@@ -65,7 +65,7 @@ impl Members {
             return;
         };
         match *event {
-            ProcessEvent::Fork { parent, child } if self.descendants => {
+            ProcessEvent::Fork { parent, child, .. } if self.descendants => {
                 family.forked(parent, child);
             }
             ProcessEvent::Exit { pid } => family.exited(pid),

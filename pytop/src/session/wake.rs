@@ -15,6 +15,7 @@ use crate::updates::Command;
 /// Why the loop has woken up.
 pub(super) enum Wake {
     IntervalEnded,
+    Budget,
     /// Events of a trace may be there.
     TraceDue,
     /// The time of a trace is over.
@@ -60,6 +61,14 @@ impl Signals {
             _ = self.terminate.recv() => Ending::Terminated,
             _ = self.hang_up.recv() => Ending::Terminated,
         }
+    }
+}
+
+/// Waits until a point in time; for ever when there is none.
+pub(super) async fn until(due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

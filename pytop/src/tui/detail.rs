@@ -227,7 +227,12 @@ impl Writer<'_> {
         };
         let mut pieces = Pieces::default();
         let glyphs = &self.app.glyphs;
-        pieces.push(&number::grouped(calls), self.app.theme.strong, glyphs);
+        let is_estimate = rows
+            .iter()
+            .any(|row| snapshot.estimate(row.function.pid).is_some());
+        let about = if is_estimate { "~" } else { "" };
+        let number = format!("{about}{}", number::grouped(calls));
+        pieces.push(&number, self.app.theme.strong, glyphs);
         let interval = number::duration(snapshot.interval);
         let rate = number::rate(rate);
         let total = number::grouped(self.app.shown().totals.total_of(key));

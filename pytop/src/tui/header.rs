@@ -192,6 +192,7 @@ fn draw_coverage(app: &App, row: Rect, buffer: &mut Buffer) {
         )),
     ];
     for (processes, how) in [
+        (summary.estimated, "by estimate"),
         (summary.incomplete, "incomplete"),
         (summary.not_counted, "not counted"),
     ] {

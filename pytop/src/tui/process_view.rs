@@ -173,7 +173,10 @@ fn cell(app: &App, process: &ProcessStatus, place: Place) -> (String, Style, Cut
             if !counted {
                 return ("-".to_owned(), theme.dim, Cut::Tail);
             }
-            let rate = number::rate(per_second(app, process.calls));
+            let mut rate = number::rate(per_second(app, process.calls));
+            if process.estimate.is_some() {
+                rate.insert(0, '~');
+            }
             let style = if process.calls == 0 {
                 theme.dim
             } else {
@@ -202,7 +205,14 @@ fn cell(app: &App, process: &ProcessStatus, place: Place) -> (String, Style, Cut
             (path, quiet, Cut::Head)
         }
         ProcessColumn::Reason => match &process.coverage {
-            Coverage::Counted(_) => (String::new(), plain, Cut::Tail),
+            Coverage::Counted(_) => match process.estimate {
+                Some(estimate) => {
+                    let share = number::percent(estimate.counted);
+                    let text = format!("estimate: {} of its time counted", share.trim());
+                    (text, theme.warning, Cut::Tail)
+                }
+                None => (String::new(), plain, Cut::Tail),
+            },
             Coverage::Incomplete(_, reason) => {
                 let reason = format!("incomplete: {}", visible(reason));
                 (reason, theme.warning, Cut::Tail)
@@ -301,6 +311,13 @@ pub(super) fn coverage(app: &App, process: &ProcessStatus, pieces: &mut Pieces) 
                 process.interpreter.visible()
             );
             pieces.push(&text, Style::new(), &app.glyphs);
+            if let Some(estimate) = process.estimate {
+                let text = format!(
+                    "; its calls are an estimate, from {} of its CPU time",
+                    number::percent(estimate.counted).trim()
+                );
+                pieces.push(&text, app.theme.warning, &app.glyphs);
+            }
         }
         Coverage::Incomplete(method, reason) => {
             let text = format!("counted by {}, but incomplete: ", method.name());

@@ -16,6 +16,8 @@ pub(super) struct Summary {
     pub(super) methods: Vec<Method>,
     /// Those of them of which not every call is counted.
     pub(super) incomplete: usize,
+    /// Those of them whose calls are estimates.
+    pub(super) estimated: usize,
     /// Processes that are not counted.
     pub(super) not_counted: usize,
     /// The reason that most of those have, and how many have it.
@@ -35,6 +37,7 @@ impl Summary {
                     summary.methods.push(method);
                 }
             }
+            summary.estimated += usize::from(process.estimate.is_some());
             match &process.coverage {
                 Coverage::Counted(_) => {}
                 Coverage::Incomplete(..) => summary.incomplete += 1,

@@ -149,6 +149,9 @@ impl Row<'_> {
                 None if entry.name().is_some() => "-".to_owned(),
                 None => String::new(),
             },
+            Column::Calls if entry.estimated.is_some() => {
+                format!("~{}", number::fitted(entry.calls, width.saturating_sub(1)))
+            }
             Column::Calls => number::fitted(entry.calls, width),
             Column::Total => number::fitted(entry.total, width),
             Column::Share => number::percent(entry.share),

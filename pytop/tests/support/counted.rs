@@ -40,6 +40,9 @@ pub(crate) struct Process {
     pub(crate) probe_cost: Option<f64>,
     pub(crate) gc: Option<Garbage>,
     pub(crate) imports: Option<u64>,
+    pub(crate) estimated: Option<bool>,
+    pub(crate) counted_share: Option<f64>,
+    pub(crate) uncertainty: Option<f64>,
 }
 
 /// Garbage collections of a process.
@@ -58,6 +61,8 @@ pub(crate) struct Row {
     pub(crate) line: Option<u32>,
     pub(crate) function: String,
     pub(crate) calls: u64,
+    pub(crate) estimated: Option<bool>,
+    pub(crate) counted_share: Option<f64>,
 }
 
 impl Snapshot {

@@ -155,8 +155,9 @@ impl Pytop {
         let counted = self.finish();
         assert!(
             counted.status.success(),
-            "pytop ended with {}",
-            counted.status
+            "pytop ended with {}: {:?}",
+            counted.status,
+            counted.messages
         );
         counted
     }

@@ -1,5 +1,7 @@
 //! Made-up `/proc` trees.
 
+use std::time::Duration;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::os::linux::fs::MetadataExt as _;
@@ -513,7 +515,12 @@ fn events_ask_for_a_look_only_where_it_may_find_something() {
     finder.scan().expect("a tree");
 
     // Children of an interpreter are interpreters, until they say otherwise.
-    let fork = |parent, child| ProcessEvent::Fork { parent, child };
+    let fork = |parent, child| ProcessEvent::Fork {
+        parent,
+        child,
+        thread: parent,
+        at: Duration::ZERO,
+    };
     assert_eq!(finder.on_event(&fork(7, 90)), Attention::LookAt(90));
     assert_eq!(finder.on_event(&fork(8, 91)), Attention::None);
     assert_eq!(

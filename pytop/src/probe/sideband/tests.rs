@@ -7,6 +7,7 @@ use std::os::linux::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::time::{ClockId, clock_gettime};
 use tokio::sync::Mutex;
 
 use super::*;
@@ -63,10 +64,16 @@ fn open() -> Sideband {
 async fn the_life_of_a_process_is_told() {
     let _alone = ALONE.lock().await;
     let mut sideband = open();
+    let before = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap());
     let pid = end(cat());
     let events = collect(&mut sideband, |event| *event == ProcessEvent::Exit { pid }).await;
     let parent = std::process::id();
-    assert!(events.contains(&ProcessEvent::Fork { parent, child: pid }));
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap());
+    assert!(events.iter().any(|event| matches!(
+        *event,
+        ProcessEvent::Fork { parent: from, child, at, .. }
+            if (from, child) == (parent, pid) && before <= at && at <= now
+    )));
     assert!(events.contains(&ProcessEvent::Exec { pid }));
     let files: Vec<u64> = events
         .iter()

@@ -234,6 +234,7 @@ pub(super) fn process(pid: u32, exe: &str, python: &str, coverage: Coverage) -> 
         calls: 0,
         probe_cost: None,
         runtime: Runtime::default(),
+        estimate: None,
         ended: false,
     }
 }

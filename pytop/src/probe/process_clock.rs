@@ -1,0 +1,123 @@
+//! The processor time of another process.
+//!
+//! The kernel's clock of a process (`clock_getcpuclockid`) costs nothing until it is read, but while
+//! the process runs on another processor it stands still from one tick to the next, that is for 4 ms
+//! at 250 Hz (`thread_group_cputime` in kernel/sched/cputime.c adds up what the scheduler has last
+//! noted). The perf event "task clock" asks that processor. It has to be switched at each context
+//! switch of its thread, so that it is there for those processes only of which more has to be known.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
+use perf_event::events::Software;
+use perf_event::{Builder, Counter};
+
+/// Threads with a perf event of their own. Those that start later share that of the one that started
+/// them.
+const MOST_THREADS: usize = 64;
+
+/// The processor time that a process has used, all its threads together.
+pub struct ProcessClock {
+    pid: u32,
+    clock: ClockId,
+    exact: Option<Exact>,
+}
+
+/// The perf events of a process, and what they add to.
+struct Exact {
+    counters: Vec<Counter>,
+    /// The time at which they began, less what they said then.
+    base: Duration,
+}
+
+impl ProcessClock {
+    /// The clock of a process. `None` when it has ended.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed())).ok()?;
+        Some(Self {
+            pid,
+            clock,
+            exact: None,
+        })
+    }
+
+    /// The time used so far, exact to a tick or, after [`Self::sharpen`], to a microsecond. `None` when the
+    /// process has ended.
+    pub fn read(&mut self) -> Option<Duration> {
+        if let Some(exact) = &mut self.exact {
+            let counters = exact.counters.iter_mut();
+            let counted = counters.filter_map(|counter| counter.read().ok());
+            let nanoseconds: u64 = counted.sum();
+            return Some(exact.base + Duration::from_nanos(nanoseconds));
+        }
+        clock_gettime(self.clock).ok().map(Duration::from)
+    }
+
+    /// Reads exactly from now on, where the kernel allows it. A thread of more than
+    /// [`MOST_THREADS`] leaves it at what it was.
+    pub fn sharpen(&mut self) {
+        if self.exact.is_some() {
+            return;
+        }
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else {
+            return;
+        };
+        let threads = threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let threads: Vec<libc::pid_t> = threads.take(MOST_THREADS + 1).collect();
+        if threads.len() > MOST_THREADS {
+            return;
+        }
+        let Some(base) = self.read() else { return };
+        let counters: Result<Vec<_>, _> = threads.into_iter().map(counter).collect();
+        if let Ok(counters) = counters {
+            self.exact = Some(Exact { counters, base });
+        }
+    }
+}
+
+fn counter(thread: libc::pid_t) -> std::io::Result<Counter> {
+    Builder::new(Software::TASK_CLOCK)
+        .observe_pid(thread)
+        .any_cpu()
+        .inherit(true)
+        .inherit_thread(true)
+        .enabled(true)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn work(time: Duration) {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            black_box(start);
+        }
+    }
+
+    #[test]
+    fn a_process_that_has_ended_has_no_clock() {
+        assert!(ProcessClock::of(u32::MAX >> 1).is_none());
+    }
+
+    #[test]
+    fn both_clocks_go_on() {
+        let mut clock = ProcessClock::of(std::process::id()).expect("this process lives");
+        let first = clock.read().expect("it lives");
+        work(Duration::from_millis(5));
+        let second = clock.read().expect("it lives");
+        assert!(second > first);
+        clock.sharpen();
+        let third = clock.read().expect("it lives");
+        assert!(third >= second);
+        work(Duration::from_millis(5));
+        assert!(clock.read().expect("it lives") > third);
+    }
+}

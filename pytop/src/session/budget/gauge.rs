@@ -1,0 +1,181 @@
+//! What a process called, from what it was counted to call in windows.
+//!
+//! In a window the process is slower, up to tenfold, so that the windows' share of the time says
+//! little. What stays the same is the number of calls in a time in which the process gets on with
+//! its own work: its processor time without what counting takes.
+//!
+//! ```text
+//! processor time       ├──────── outside ────────┤├─ window ─┤├─────── outside ────────┤
+//!                                                  ▕▕▕▕▕▕▕▕▕▕  hits: each costs as much
+//! own work in windows  = time in windows - hits x cost of a hit
+//! estimate             = counted x (1 + time outside / own work in windows)
+//! ```
+//!
+//! A window has blurred edges: the probes are placed, and go, some time while the kernel is asked
+//! for it. So the time that a hit takes, own work and all, is measured between two looks within the
+//! window, and the time in which the process was counted is the number of all hits times that.
+
+use std::time::Duration;
+
+/// A look at what a process has used and hit so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Reading {
+    /// Its processor time.
+    pub(super) used: Duration,
+    /// Its hits in this interval, as far as they can be seen while it goes on.
+    pub(super) hits: u64,
+}
+
+/// The cost of a hit, in seconds of processor time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HitCost {
+    pub(super) seconds: f64,
+    /// How far off it may be, as a part of it.
+    pub(super) uncertainty: f64,
+}
+
+/// What is made of an interval that was not counted as a whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Estimated {
+    /// Calls made for each one that was counted.
+    pub(super) factor: f64,
+    /// The part of the processor time in which the process was counted.
+    pub(super) share: f64,
+    /// How far off the factor may be, as a part of it.
+    pub(super) uncertainty: f64,
+}
+
+/// Own work is at least this part of the time in windows: no interpreter enters a frame for less.
+const LEAST_WORK: f64 = 0.02;
+
+/// What was seen of a process in one interval.
+#[derive(Debug, Default)]
+pub(super) struct Gauge {
+    /// The processor time of the process at the beginning.
+    began: Duration,
+    /// The beginning of the window that is open, if one is.
+    window: Option<Reading>,
+    /// When the last one closed, by the processor time of the process.
+    closed: Option<Duration>,
+    /// Time and hits between the first and the last look of each window.
+    within: Vec<(f64, f64)>,
+    /// Processor time from closing a window to opening the next, in seconds.
+    outside: f64,
+    /// The same of earlier intervals in which nothing was counted that would tell what it means.
+    owed: f64,
+}
+
+impl Gauge {
+    /// Of a process that is counted from now on.
+    pub(super) fn counting(now: Reading) -> Self {
+        Self {
+            began: now.used,
+            window: Some(now),
+            ..Self::default()
+        }
+    }
+
+    /// The probes are in place.
+    pub(super) fn open(&mut self, now: Reading) {
+        if let Some(closed) = self.closed.take() {
+            self.outside += now.used.saturating_sub(closed).as_secs_f64();
+        }
+        self.window = Some(now);
+    }
+
+    /// The probes are about to go.
+    pub(super) fn close(&mut self, now: Reading) {
+        self.end_window(now);
+        self.closed = Some(now.used);
+    }
+
+    fn end_window(&mut self, now: Reading) {
+        if let Some(first) = self.window.take() {
+            let used = now.used.saturating_sub(first.used).as_secs_f64();
+            let hits = now.hits.saturating_sub(first.hits);
+            self.within.push((used, hits as f64));
+        }
+    }
+
+    /// Ends the interval, in which `counted` calls were counted, and begins the next, in which
+    /// hits are seen from 0 again. `None` when all of it was counted.
+    pub(super) fn end_interval(
+        &mut self,
+        now: Reading,
+        counted: u64,
+        cost: HitCost,
+    ) -> Option<Estimated> {
+        let is_open = self.window.is_some();
+        self.end_window(now);
+        if let Some(closed) = &mut self.closed {
+            self.outside += now.used.saturating_sub(*closed).as_secs_f64();
+            *closed = now.used;
+        }
+        let all = now.used.saturating_sub(self.began).as_secs_f64();
+        let within = std::mem::take(&mut self.within);
+        let outside = std::mem::take(&mut self.outside);
+        let owed = std::mem::take(&mut self.owed);
+        self.began = now.used;
+        if is_open {
+            self.window = Some(Reading { hits: 0, ..now });
+        }
+        if outside <= 0.0 {
+            return None;
+        }
+        let outside = outside + owed;
+        let used: f64 = within.iter().map(|(used, _)| used).sum();
+        let seen: f64 = within.iter().map(|(_, hits)| hits).sum();
+        let counted = counted as f64;
+        if seen <= 0.0 || counted <= 0.0 || used <= 0.0 {
+            if used <= 0.0 {
+                // There was no window: the next ones tell.
+                self.owed = outside;
+            }
+            return Some(Estimated {
+                factor: 1.0,
+                share: if all > 0.0 {
+                    (used / all).min(1.0)
+                } else {
+                    0.0
+                },
+                uncertainty: 1.0,
+            });
+        }
+        // Functions that are new are not seen until the interval ends. They have their part in all.
+        let hits = seen * (counted / now.hits.max(1) as f64).max(1.0);
+        let each = used / hits;
+        let (work, work_off) = own_work(each, cost);
+        // What the edges of windows have of the time outside was counted.
+        let edges = (counted * each - used).clamp(0.0, outside);
+        let outside = outside - edges;
+        let factor = 1.0 + outside / (counted * work);
+        let part = (factor - 1.0) / factor;
+        Some(Estimated {
+            factor,
+            share: ((used + edges) / (used + edges + outside)).min(1.0),
+            uncertainty: part * work_off.hypot(spread(&within, each)),
+        })
+    }
+}
+
+/// Own work from one hit to the next in seconds, and how far off it may be, as a part of it: what
+/// takes the time from hit to hit but the hit.
+fn own_work(each: f64, cost: HitCost) -> (f64, f64) {
+    let work = (each - cost.seconds).max(each * LEAST_WORK);
+    (work, cost.seconds * cost.uncertainty / work)
+}
+
+/// How far the mean of the windows may be off by chance, as a part of it: they are a sample.
+fn spread(within: &[(f64, f64)], each: f64) -> f64 {
+    let windows = within.len();
+    let hits: f64 = within.iter().map(|(_, hits)| hits).sum();
+    if windows < 2 || hits <= 0.0 {
+        return 1.0;
+    }
+    let squares: f64 = within
+        .iter()
+        .map(|(used, hits)| (used - hits * each).powi(2))
+        .sum();
+    let mean = hits * each;
+    (squares * windows as f64 / (windows - 1) as f64).sqrt() / mean
+}

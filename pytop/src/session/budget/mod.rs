@@ -1,0 +1,395 @@
+//! Keeping the cost of counting within bounds.
+//!
+//! Probes are for everyone as long as nobody loses more to them than is allowed. As soon as some
+//! process does, probes are for a list of processes, which that one is taken from and comes back to in
+//! windows; see [`Gate`](crate::probe::Gate) for how no call of the others is lost by that. This is the
+//! edge between what decides and what is: it reads how much processor time processes have used and
+//! how often they ran into their probes, asks [`Pace`] what to do, does it, and has [`Gauge`] make
+//! estimates of what was counted.
+
+pub(super) mod arrivals;
+mod gauge;
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::{HashMap, HashMapExt as _};
+use nix::time::{ClockId, clock_gettime};
+
+use self::arrivals::Arrivals;
+use self::gauge::{Estimated, Gauge, HitCost, Reading};
+use self::pace::{Look, Pace, Step};
+use super::attachments::Attachments;
+use super::cost::CostMeter;
+use crate::discover::ProcessEvent;
+use crate::model::{Estimate, Method, ProcessStatus, Row};
+use crate::probe::{Kernel, ProcessClock};
+
+/// What a hit is taken to cost where it cannot be measured, in seconds: more than it does.
+const UNMEASURED: f64 = 2e-6;
+/// How far off the cost of a hit is, as a part of it (`tests/cost.rs`).
+const UNCERTAINTY: f64 = 0.2;
+
+/// How often all processes are looked at that are counted always.
+const ROUND: Duration = Duration::from_millis(50);
+
+/// The processes that are counted, and when.
+pub(super) struct Budget {
+    /// The part of its processor time that counting may take from a process.
+    allowed: f64,
+    watched: HashMap<u32, Watched>,
+    /// The hits of this interval that were seen last, by process.
+    hits: HashMap<u32, u64>,
+    arrivals: Arrivals,
+    /// When to look next at those that are counted always.
+    round: Instant,
+}
+
+struct Watched {
+    method: Method,
+    /// It is counted in windows.
+    is_hot: bool,
+    clock: ProcessClock,
+    pace: Pace,
+    gauge: Gauge,
+    /// As of the last look.
+    seen: Reading,
+    /// How many calls there were in the interval before for each one that was seen while it went on.
+    unseen: f64,
+}
+
+impl Budget {
+    pub(super) fn new(allowed: f64) -> Self {
+        Self {
+            allowed,
+            watched: HashMap::new(),
+            hits: HashMap::new(),
+            arrivals: Arrivals::new(),
+            round: Instant::now() + ROUND,
+        }
+    }
+
+    /// A process that is counted was heard of: sees to it that it has probes.
+    pub(super) fn arrived(&mut self, pid: u32, attachments: &mut Attachments) -> io::Result<()> {
+        if self.arrivals.has_to_be_listed(pid) && !self.is_hot(pid) {
+            attachments.admit(pid, true)?;
+            self.arrivals.list(pid, monotonic());
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_event(&mut self, event: &ProcessEvent) {
+        // Other threads have no events that could be inherited.
+        if let ProcessEvent::Fork {
+            parent,
+            child,
+            thread,
+            at,
+        } = *event
+            && thread == parent
+        {
+            self.arrivals.forked(parent, child, at);
+        }
+    }
+
+    /// Takes in which processes have started, and returns those that have ended before they got
+    /// probes. `is_known` says so of processes that are listed or run.
+    pub(super) fn take_doors(
+        &mut self,
+        passed: Vec<(u32, Duration)>,
+        is_known: impl Fn(u32) -> bool,
+    ) -> Vec<u32> {
+        for (pid, at) in passed {
+            self.arrivals.passed(pid, at);
+        }
+        self.arrivals.take_missed(monotonic(), is_known)
+    }
+
+    /// Why the calls of a process are not complete, if they are not.
+    pub(super) fn reason(&self, pid: u32) -> Option<Arc<str>> {
+        self.arrivals.reason(pid)
+    }
+
+    /// Takes up a process whose probes have just been placed. One that is known stays as it is.
+    pub(super) fn take_up(&mut self, pid: u32, method: Method) {
+        if let Some(watched) = self.watched.get_mut(&pid) {
+            watched.method = method;
+            return;
+        }
+        let Some(mut clock) = ProcessClock::of(pid) else {
+            return;
+        };
+        let Some(used) = clock.read() else { return };
+        let now = Instant::now();
+        let seen = Reading { used, hits: 0 };
+        let watched = Watched {
+            method,
+            is_hot: false,
+            clock,
+            pace: Pace::new(self.allowed, now, seed(pid)),
+            gauge: Gauge::counting(seen),
+            seen,
+            unseen: 1.0,
+        };
+        self.watched.insert(pid, watched);
+    }
+
+    /// When there is something to do next.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let hot = self.watched.values().filter(|watched| watched.is_hot);
+        let hot = hot.map(|watched| watched.pace.due());
+        (!self.watched.is_empty()).then(|| hot.fold(self.round, Instant::min))
+    }
+
+    /// Looks at the processes that it is time to look at, and opens and closes windows. `others` are
+    /// all processes that are to have probes, but for those that are counted in windows.
+    pub(super) fn look(
+        &mut self,
+        attachments: &mut Attachments,
+        kernel: &Kernel,
+        cost: &CostMeter,
+        others: impl FnOnce() -> Vec<u32>,
+    ) -> io::Result<()> {
+        let now = Instant::now();
+        if self.due().is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        self.read_hits(kernel);
+        let is_round = self.round <= now;
+        if is_round {
+            self.round = now + ROUND;
+        }
+        let mut opened = Vec::new();
+        let mut is_other = false;
+        for (pid, watched) in &mut self.watched {
+            let is_due = if watched.is_hot {
+                watched.pace.due() <= now
+            } else {
+                is_round
+            };
+            if !is_due {
+                continue;
+            }
+            let hits = self.hits.get(pid).copied().unwrap_or(0);
+            match watched.look(now, hits, cost) {
+                Step::Stay => {}
+                Step::Open => opened.push(*pid),
+                Step::Close => is_other |= watched.close(*pid, attachments),
+                Step::Settle => {
+                    watched.is_hot = false;
+                    is_other = true;
+                }
+            }
+        }
+        if is_other {
+            self.choose(attachments, others())?;
+        }
+        if !opened.is_empty() {
+            self.open(&opened, attachments, kernel)?;
+        }
+        Ok(())
+    }
+
+    /// Gives probes to everyone or, as long as some are counted in windows, to all others.
+    fn choose(&mut self, attachments: &mut Attachments, others: Vec<u32>) -> io::Result<()> {
+        if !self.watched.values().any(|watched| watched.is_hot) {
+            attachments.restrict(None)?;
+            self.arrivals.free(monotonic());
+            return Ok(());
+        }
+        let mut pids = others;
+        pids.retain(|pid| !self.is_hot(*pid));
+        let open = self.watched.iter();
+        let open = open.filter(|(_, watched)| watched.is_hot && watched.pace.is_open());
+        pids.extend(open.map(|(pid, _)| *pid));
+        let began = monotonic();
+        attachments.restrict(Some(&pids))?;
+        self.arrivals.restrict(&pids, began, monotonic());
+        Ok(())
+    }
+
+    fn is_hot(&self, pid: u32) -> bool {
+        self.watched.get(&pid).is_some_and(|watched| watched.is_hot)
+    }
+
+    /// Opens windows.
+    fn open(
+        &mut self,
+        pids: &[u32],
+        attachments: &mut Attachments,
+        kernel: &Kernel,
+    ) -> io::Result<()> {
+        for pid in pids {
+            match attachments.admit(*pid, false) {
+                // It has ended, which the session will hear of.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                admitted => admitted?,
+            }
+        }
+        self.read_hits(kernel);
+        let at = Instant::now();
+        for pid in pids {
+            let hits = self.hits.get(pid).copied().unwrap_or(0);
+            if let Some(watched) = self.watched.get_mut(pid)
+                && let Some(used) = watched.clock.read()
+            {
+                watched.gauge.open(Reading { used, hits });
+                watched.pace.opened(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// The interval is about to end: whatever waits for the kernel from here on must not make
+    /// windows longer.
+    pub(super) fn end_interval(
+        &mut self,
+        attachments: &mut Attachments,
+        kernel: &Kernel,
+        cost: &CostMeter,
+        others: impl FnOnce() -> Vec<u32>,
+    ) -> io::Result<()> {
+        self.read_hits(kernel);
+        let now = Instant::now();
+        let mut is_other = false;
+        for (pid, watched) in &mut self.watched {
+            let hits = self.hits.get(pid).copied().unwrap_or(0);
+            let decided = watched.look(now, hits, cost);
+            let step = match decided {
+                // There is none to be opened now.
+                Step::Open => {
+                    watched.pace.put_off(now);
+                    Step::Stay
+                }
+                Step::Stay => watched.pace.interrupt(now),
+                Step::Close | Step::Settle => decided,
+            };
+            match step {
+                Step::Stay | Step::Open => {}
+                Step::Close => is_other |= watched.close(*pid, attachments),
+                Step::Settle => {
+                    watched.is_hot = false;
+                    is_other = true;
+                }
+            }
+        }
+        if is_other {
+            self.choose(attachments, others())?;
+        }
+        Ok(())
+    }
+
+    /// Makes estimates of what was counted in the interval that has ended, where it was not
+    /// everything. To be called before the calls are told and after they were charged for.
+    pub(super) fn estimate(
+        &mut self,
+        processes: &mut [ProcessStatus],
+        rows: &mut [Row],
+        cost: &CostMeter,
+    ) {
+        let mut factors: HashMap<u32, (f64, u64)> = HashMap::new();
+        for process in processes.iter_mut() {
+            let Some(watched) = self.watched.get_mut(&process.pid) else {
+                continue;
+            };
+            if let Some(estimated) = watched.end_interval(process.calls, cost) {
+                factors.insert(process.pid, (estimated.factor, 0));
+                process.estimate = Some(Estimate {
+                    counted: estimated.share,
+                    uncertainty: estimated.uncertainty,
+                });
+            }
+        }
+        if factors.is_empty() {
+            return;
+        }
+        for row in rows {
+            if let Some((factor, calls)) = factors.get_mut(&row.function.pid) {
+                row.calls = scaled(row.calls, *factor);
+                *calls += row.calls;
+            }
+        }
+        for process in processes {
+            if let Some((_, calls)) = factors.get(&process.pid) {
+                process.calls = *calls;
+            }
+        }
+    }
+
+    /// Processes that have ended.
+    pub(super) fn forget(&mut self, pids: &[u32]) {
+        for pid in pids {
+            self.watched.remove(pid);
+            self.arrivals.forget(*pid);
+        }
+    }
+
+    fn read_hits(&mut self, kernel: &Kernel) {
+        self.hits.clear();
+        let hits = &mut self.hits;
+        kernel.visit_hits(|pid, calls| *hits.entry(pid).or_default() += calls);
+    }
+}
+
+impl Watched {
+    /// Takes in what has become of the process.
+    fn look(&mut self, now: Instant, hits: u64, cost: &CostMeter) -> Step {
+        // One that has ended uses no more.
+        let used = self.clock.read().unwrap_or(self.seen.used);
+        let each = cost.of_hit(self.method).unwrap_or(UNMEASURED);
+        let new = hits.saturating_sub(self.seen.hits) as f64 * self.unseen;
+        let look = Look {
+            at: now,
+            used: used.saturating_sub(self.seen.used),
+            spent: new * each,
+        };
+        self.seen = Reading { used, hits };
+        self.pace.take(&look)
+    }
+
+    /// Ends a window, or the time in which it was counted always; says whether it was the latter.
+    fn close(&mut self, pid: u32, attachments: &mut Attachments) -> bool {
+        self.gauge.close(self.seen);
+        attachments.dismiss(pid);
+        self.clock.sharpen();
+        !std::mem::replace(&mut self.is_hot, true)
+    }
+
+    fn end_interval(&mut self, counted: u64, cost: &CostMeter) -> Option<Estimated> {
+        let each = HitCost {
+            seconds: cost.of_hit(self.method).unwrap_or(UNMEASURED),
+            uncertainty: UNCERTAINTY,
+        };
+        if self.seen.hits > 0 {
+            self.unseen = (counted as f64 / self.seen.hits as f64).clamp(1.0, 10.0);
+        }
+        let estimated = self.gauge.end_interval(self.seen, counted, each);
+        self.seen.hits = 0;
+        estimated
+    }
+}
+
+/// The time, by the clock that the kernel's programs read as well (`bpf_ktime_get_ns`).
+fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
+fn scaled(calls: u64, factor: f64) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast from float to integer saturates, and calls are not negative"
+    )]
+    let scaled = (calls as f64 * factor).round() as u64;
+    scaled
+}
+
+/// Different for each process and run, so that windows of one are not those of another.
+fn seed(pid: u32) -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(pid)
+}

@@ -1,0 +1,265 @@
+//! Made-up processes, whose calls are known.
+
+use std::time::{Duration, Instant};
+
+use super::gauge::{Estimated, Gauge, HitCost, Reading};
+use super::pace::{Look, Pace, Step};
+
+/// The cost of a hit in seconds.
+const HIT: f64 = 560e-9;
+
+/// A process that calls all the time that it runs.
+struct Made {
+    /// Own work from one call to the next, in seconds.
+    work: f64,
+    /// The part of the time that it runs.
+    busy: f64,
+    pace: Pace,
+    gauge: Gauge,
+    now: Instant,
+    /// Up to now.
+    used: f64,
+    own: f64,
+    /// In this interval.
+    calls: f64,
+    hits: f64,
+    seen: Reading,
+    placed: bool,
+}
+
+impl Made {
+    fn new(allowed: f64, work: f64, busy: f64) -> Self {
+        let now = Instant::now();
+        Self {
+            work,
+            busy,
+            pace: Pace::new(allowed, now, 7),
+            gauge: Gauge::counting(Reading::default()),
+            now,
+            used: 0.0,
+            own: 0.0,
+            calls: 0.0,
+            hits: 0.0,
+            seen: Reading::default(),
+            placed: true,
+        }
+    }
+
+    /// Lets it run for so many seconds.
+    fn go_on(&mut self, seconds: f64) {
+        let used = seconds * self.busy;
+        let each = self.work + if self.placed { HIT } else { 0.0 };
+        let calls = used / each;
+        self.used += used;
+        self.own += calls * self.work;
+        self.calls += calls;
+        if self.placed {
+            self.hits += calls;
+        }
+        self.now += Duration::from_secs_f64(seconds);
+    }
+
+    fn read(&self) -> Reading {
+        Reading {
+            used: Duration::from_secs_f64(self.used),
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "small"
+            )]
+            hits: self.hits as u64,
+        }
+    }
+
+    fn look(&mut self) -> Step {
+        let read = self.read();
+        let step = self.pace.take(&Look {
+            at: self.now,
+            used: read.used.saturating_sub(self.seen.used),
+            spent: (read.hits - self.seen.hits) as f64 * HIT,
+        });
+        self.seen = read;
+        step
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Stay | Step::Settle => {}
+            Step::Open => {
+                // The kernel takes its time.
+                self.go_on(0.000_7);
+                self.placed = true;
+                self.go_on(0.000_5);
+                self.gauge.open(self.read());
+                self.pace.opened(self.now);
+            }
+            Step::Close => {
+                self.gauge.close(self.seen);
+                self.go_on(0.000_6);
+                self.placed = false;
+            }
+        }
+    }
+
+    /// One interval of a second; what was estimated, and what was called.
+    fn interval(&mut self) -> (Option<Estimated>, f64, f64) {
+        let end = self.now + Duration::from_secs(1);
+        while self.now < end {
+            let due = self.pace.due().min(end);
+            let wait = due.saturating_duration_since(self.now).as_secs_f64();
+            self.go_on(wait.max(0.000_1));
+            let step = self.look();
+            self.step(step);
+        }
+        match self.look() {
+            Step::Open => self.pace.put_off(self.now),
+            step @ (Step::Close | Step::Settle) => self.step(step),
+            Step::Stay => {
+                let step = self.pace.interrupt(self.now);
+                self.step(step);
+            }
+        }
+        // What is hit while probes go is counted in this interval.
+        self.seen = self.read();
+        let cost = HitCost {
+            seconds: HIT,
+            uncertainty: 0.2,
+        };
+        let estimated = self.gauge.end_interval(self.seen, self.seen.hits, cost);
+        let (calls, hits) = (self.calls, self.hits);
+        (self.calls, self.hits) = (0.0, 0.0);
+        self.seen.hits = 0;
+        (estimated, calls, hits)
+    }
+}
+
+#[test]
+fn a_process_below_the_budget_is_counted_always() {
+    // 50,000 calls a second of its own time cost it 2.8 %.
+    for busy in [1.0, 0.3, 0.01] {
+        let mut made = Made::new(0.05, 20e-6, busy);
+        for _ in 0..60 {
+            let (estimated, calls, hits) = made.interval();
+            assert_eq!(estimated, None, "{busy}");
+            assert!((calls - hits).abs() < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn what_is_allowed_is_not_exceeded_and_estimates_hold() {
+    for allowed in [0.01, 0.05, 0.2] {
+        for work in [60e-9, 200e-9, 1e-6, 5e-6] {
+            for busy in [1.0, 0.4] {
+                let mut made = Made::new(allowed, work, busy);
+                let (mut all, mut guessed) = (0.0, 0.0);
+                for _ in 0..10 {
+                    let (estimated, calls, hits) = made.interval();
+                    let Some(estimated) = estimated else {
+                        continue;
+                    };
+                    all += calls;
+                    guessed += hits * estimated.factor;
+                }
+                let what = format!("{allowed} {work} {busy}");
+                let slowdown = made.used / made.own - 1.0;
+                // What it loses before it is found out counts for some seconds.
+                let late = 0.09 / (10.0 * busy);
+                assert!(slowdown < allowed * 1.1 + late, "{what}: {slowdown}");
+                if work > HIT / allowed {
+                    assert!(all < 0.5, "{what}");
+                } else {
+                    assert!(guessed > 0.0, "{what}");
+                    let ratio = guessed / all;
+                    assert!((0.95..1.05).contains(&ratio), "{what}: {ratio}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn windows_come_several_times_a_second_and_not_in_step() {
+    let mut made = Made::new(0.05, 100e-9, 1.0);
+    for _ in 0..3 {
+        made.interval();
+    }
+    let mut opened = Vec::new();
+    let end = made.now + Duration::from_secs(4);
+    while made.now < end {
+        let wait = made.pace.due().saturating_duration_since(made.now);
+        made.go_on(wait.as_secs_f64().max(0.000_1));
+        let step = made.look();
+        if step == Step::Open {
+            opened.push(made.now);
+        }
+        made.step(step);
+    }
+    let mut gaps: Vec<_> = opened.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_unstable();
+    let (shortest, longest) = (gaps[0], gaps[gaps.len() - 1]);
+    assert!((20..=60).contains(&gaps.len()), "{}", gaps.len());
+    assert!(longest > shortest * 3 / 2, "{shortest:?} {longest:?}");
+}
+
+#[test]
+fn a_process_that_cools_down_is_counted_always_again() {
+    for (work, busy) in [(100e-6, 1.0), (20e-6, 0.05), (1e-3, 0.001)] {
+        let mut made = Made::new(0.05, 60e-9, 1.0);
+        for _ in 0..5 {
+            made.interval();
+        }
+        assert!(made.interval().0.is_some());
+        (made.work, made.busy) = (work, busy);
+        let mut intervals = 0;
+        while made.interval().0.is_some() {
+            intervals += 1;
+            assert!(intervals < 6, "{work} {busy}");
+        }
+        for _ in 0..5 {
+            assert_eq!(made.interval().0, None, "{work} {busy}");
+        }
+    }
+}
+
+#[test]
+fn one_that_heats_up_again_and_again_has_to_wait_longer() {
+    let mut made = Made::new(0.05, 60e-9, 1.0);
+    for round in 0..40 {
+        made.work = if round % 2 == 0 { 60e-9 } else { 1e-3 };
+        for _ in 0..2 {
+            made.interval();
+        }
+    }
+    let slowdown = made.used / made.own - 1.0;
+    assert!(slowdown < 0.1, "{slowdown}");
+}
+
+#[test]
+fn what_stands_still_outside_of_windows_has_been_counted() {
+    let mut gauge = Gauge::counting(Reading::default());
+    let reading = |milliseconds, hits| Reading {
+        used: Duration::from_millis(milliseconds),
+        hits,
+    };
+    let cost = HitCost {
+        seconds: HIT,
+        uncertainty: 0.2,
+    };
+    gauge.close(reading(10, 100));
+    gauge.open(reading(10, 100));
+    assert_eq!(gauge.end_interval(reading(20, 200), 200, cost), None);
+    // From here on it is closed while the process runs, and nothing is counted.
+    gauge.close(reading(20, 0));
+    let nothing = gauge.end_interval(reading(120, 0), 0, cost).unwrap();
+    assert_eq!((nothing.factor, nothing.share), (1.0, 0.0));
+    // The next window tells what was called in all of that time.
+    gauge.open(reading(220, 0));
+    gauge.close(reading(240, 1000));
+    let late = gauge.end_interval(reading(240, 1000), 1000, cost).unwrap();
+    let work = 0.020 - 1000.0 * HIT;
+    assert!(
+        (late.factor - (1.0 + 0.200 / work)).abs() < 1e-9,
+        "{late:?}"
+    );
+}
