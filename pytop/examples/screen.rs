@@ -139,6 +139,7 @@ fn processes(rows: &[Row], scenario: &str) -> Vec<ProcessStatus> {
             .map(|row| row.calls)
             .sum(),
         probe_cost: None,
+        estimate: None,
         runtime: Runtime::default(),
         ended: false,
     };

@@ -125,7 +125,7 @@ fn a_hot_process_keeps_its_speed_and_its_calls_are_estimated() {
 fn a_quiet_process_beside_a_hot_one_is_exact() {
     let _alone = alone();
     let (_, mut hot) = hot("3.9", 0);
-    let quiet = Python::new(interpreter("3.9"), Form::Chroot, "loop.py").argument(&2000);
+    let quiet = Python::new(interpreter("3.9"), Form::Chroot, "loop.py").argument(&200);
     let mut running = quiet.start();
     let (hot_pid, pid) = (hot.pid(), running.pid());
     let pytop = Pytop::start(["-p", &format!("{hot_pid},{pid}"), "--max-overhead", "auto"]);
@@ -138,7 +138,7 @@ fn a_quiet_process_beside_a_hot_one_is_exact() {
     let counted = pytop.interrupt();
     assert!(is_estimated(&counted, hot_pid));
     assert!(!is_estimated(&counted, pid));
-    let called = functions([("called", Some(quiet.line("def called")), 21 * 2000)]);
+    let called = functions([("called", Some(quiet.line("def called")), 21 * 200)]);
     assert_functions(&counted, pid, quiet.filename(), &called);
     running.end_well();
     hot.end_well();
