@@ -14,8 +14,9 @@ use pytop_common::count::{
     BY_NAME, CHECK_INTERVAL, CLOSED, FrameCount, FrameKey, KnownFrame, LASTING_CALLS,
     LASTING_INTERVALS, Loss, ProcessName, SLOTS, Slot, Trust,
 };
+use pytop_common::durations::Named;
 
-use crate::maps::{self, ACTIVE, Counts, KNOWN, PROCESSES, Slots, TABLES};
+use crate::maps::{self, ACTIVE, Counts, KNOWN, NAMED, PROCESSES, Slots, TABLES};
 use crate::names::{self, Located};
 
 /// What was entered, seen from the probe.
@@ -27,6 +28,10 @@ pub trait Subject {
     fn verify(&self) -> Result<(), Loss> {
         Ok(())
     }
+
+    /// Is told the names under which it is counted, when they are not those of its key.
+    #[inline(always)]
+    fn is_called(&self, _text: u64, _line: i32) {}
 }
 
 /// Counts an entry.
@@ -85,6 +90,7 @@ fn count_in_table<S: Subject>(
     replace(slots, key, count);
     subject.verify()?;
     let names = names::identify(&located).map_err(|_| Loss::UnreadableName)?;
+    subject.is_called(names.text, located.line);
     let by_name = FrameKey {
         first: names.text,
         second: BY_NAME,
@@ -120,10 +126,38 @@ fn trust(slots: &Slots, key: &FrameKey, count: &mut FrameCount) {
     if let Some(slot) = slot_mut(slots, number)
         && maps::claim(&raw mut slot.first, key.first)
     {
+        // Before the slot is complete, so that whoever finds it so finds the names of its function.
+        set_names(slots, number, count);
         slot.second = key.second;
         slot.owner = key.owner();
         count.slot = number + 1;
     }
+}
+
+/// Keeps the names of the function that has a slot, where durations are measured.
+#[inline(always)]
+fn set_names(slots: &Slots, number: u32, count: &FrameCount) {
+    let place = named_at(half(slots), number);
+    // SAFETY: the slot belongs to this program's function alone, and so do its names.
+    if let Some(named) = NAMED
+        .get_ptr_mut(place)
+        .and_then(|named| unsafe { named.as_mut() })
+    {
+        named.text = count.names.text;
+        named.line = count.line;
+    }
+}
+
+/// Where the names of a slot's function are.
+#[inline(always)]
+pub fn named_at(half: u32, slot: u32) -> u32 {
+    half.wrapping_mul(SLOTS as u32).wrapping_add(slot)
+}
+
+/// Which of the two halves of all intervals the current one is of, 0 or 1: the index of its table.
+#[inline(always)]
+pub fn half(slots: &Slots) -> u32 {
+    slot_mut(slots, SLOTS as u32).map_or(0, |header| header.calls as u32 & 1)
 }
 
 /// Trusts a function no more: from here on each of its entries is looked at, and what it was in the
@@ -220,6 +254,28 @@ fn remember_process(pid: u32, site: u32) {
         },
         0,
     );
+}
+
+/// What a function that was counted under this key is called; `None` when none was. The key of
+/// names is 0 when they are not known.
+#[inline(never)]
+pub fn names_of(key: &FrameKey) -> Option<Named> {
+    let slots = ACTIVE.get(0)?;
+    let number = key.slot();
+    if let Some(slot) = slot_mut(slots, number)
+        && slot.first == key.first
+        && slot.second == key.second
+        && slot.owner == key.owner()
+    {
+        return NAMED.get(named_at(half(slots), number)).copied();
+    }
+    let counts = TABLES.get(half(slots))?;
+    let count = count_mut(counts, key)?;
+    Some(Named {
+        text: count.names.text,
+        line: count.line,
+        reserved: 0,
+    })
 }
 
 #[inline(always)]

@@ -11,6 +11,9 @@ use pytop_common::count::{
     FrameCount, FrameKey, FrameText, KnownFrame, Loss, Problem, ProblemKey, ProcessName, SITES,
     SLOTS, Slot,
 };
+use pytop_common::durations::{
+    MORE_STACKS, Named, RECORDS, Record, SPILLED, STACKS, Spilled, SpilledKey, Stack, Untimed,
+};
 use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::Continuation;
 use pytop_common::trace::{Event, FrameSpec, Thread};
@@ -95,6 +98,42 @@ pub static THREADS: HashMap<u32, Thread, 65_536, { BPF_F_NO_PREALLOC as usize }>
 #[unsafe(no_mangle)]
 pub static MAX_DEPTH: Global<u32> = Global::new(u32::MAX);
 
+/// The names of the functions that have slots: first those of one half of the intervals, then those
+/// of the other. These and all below are of a size that matters only where durations are measured.
+#[btf_map]
+pub static NAMED: Array<Named, { 2 * SLOTS }> = Array::new();
+
+/// The calls that run, by the number of the thread.
+#[btf_map]
+pub static RUNNING: Array<Stack, STACKS, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// The calls that run in threads whose place there is taken, by the process and the thread.
+#[btf_map]
+pub static MORE_RUNNING: HashMap<u64, Stack, MORE_STACKS, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// What a new entry of [`MORE_RUNNING`] is made from: a program's stack has no room for one.
+#[btf_map]
+pub static EMPTY_STACK: Array<Stack, 1> = Array::new();
+
+/// The calls that have ended: first those of one half of the intervals, then those of the other.
+#[btf_map]
+pub static FINISHED: Array<Record, { 2 * RECORDS }, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// The same of functions without a record, in the one half of the intervals.
+#[btf_map]
+pub static SPILLED_EVEN: HashMap<SpilledKey, Spilled, SPILLED, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// The same in the other half.
+#[btf_map]
+pub static SPILLED_ODD: HashMap<SpilledKey, Spilled, SPILLED, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// Calls without a duration since the start, by [`Untimed`].
+#[btf_map]
+pub static UNTIMED: Array<u64, { Untimed::COUNT as usize }> = Array::new();
+
 /// Counts a hit that is in no row.
 #[inline(always)]
 pub fn add_loss(loss: Loss) {
@@ -124,6 +163,32 @@ pub fn add(counter: *mut u64, value: u64) {
     // SAFETY: the pointer comes from a map lookup and is aligned; the kernel keeps it valid while
     // the program runs.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
+}
+
+/// [`add`] for half a word.
+#[inline(always)]
+pub fn add_half(counter: *mut u32, value: u32) {
+    // SAFETY: as for `add`.
+    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(counter, value) };
+}
+
+/// Puts `value` into a word of a map if that is less. Another CPU that does the same all the time
+/// could win each of the attempts; the calls of one function end in one thread at a time, as a rule.
+#[inline(always)]
+pub fn raise(word: *mut u64, value: u64) {
+    const ORDER: AtomicOrdering = AtomicOrdering::SeqCst;
+    for _ in 0..8 {
+        // SAFETY: as for `add`.
+        let before = unsafe { word.read_volatile() };
+        if before >= value {
+            return;
+        }
+        // SAFETY: as for `add`.
+        let (found, _) = unsafe { atomic_cxchg::<u64, { ORDER }, { ORDER }>(word, before, value) };
+        if found == before {
+            return;
+        }
+    }
 }
 
 /// Puts `value` into a word of a map if nobody has put anything there. `false` when somebody has.

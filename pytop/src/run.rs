@@ -125,6 +125,7 @@ fn top(cli: &Top) -> Result<ExitCode, Failure> {
         method: cli.method,
         capacity: cli.table_size.map_or(Capacity::AsNeeded, Capacity::Fixed),
         trace: None,
+        durations: cli.durations,
         count_nothing: cli.count_nothing,
     };
     let (to_us, updates) = channel(WAITING_UPDATES);

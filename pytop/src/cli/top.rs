@@ -86,6 +86,15 @@ pub struct Top {
     #[arg(long, value_name = "METHOD", value_enum, default_value_t)]
     pub method: MethodChoice,
 
+    /// Measure how long calls take, too
+    ///
+    /// Adds for each function the time in it (recursion counts once), its own time without the
+    /// functions that it calls, and the mean, the median (p50), p99 and maximum of its calls. It is
+    /// wall-clock time, waiting included. A second probe is hit when a call ends, so a call costs
+    /// about twice as much.
+    #[arg(long)]
+    pub durations: bool,
+
     /// Functions that can be counted in one interval [default: as many as needed]
     ///
     /// There is room for 131072 at first, and for more as soon as half of it is needed, up to

@@ -1,5 +1,6 @@
 //! What is shown: snapshots of an interval, their rows, and what is derived from them.
 
+pub mod durations;
 pub mod filter;
 pub mod function;
 pub mod group;
@@ -10,6 +11,7 @@ pub mod text;
 pub mod totals;
 pub mod view;
 
+pub use durations::{Durations, Untimed};
 pub use filter::{Filter, FilterError, Highlights};
 pub use function::Function;
 pub use group::{EntryKey, GroupBy};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::sort::{Place, first};
-use super::{EntryKey, Filter, Function, GroupBy, Snapshot, SortKey, Text, Totals};
+use super::{Durations, EntryKey, Filter, Function, GroupBy, Snapshot, SortKey, Text, Totals};
 
 /// What is shown of a snapshot, and in which order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +43,9 @@ pub struct Entry {
     pub processes: usize,
     /// The part of all calls of the interval, from 0 to 1.
     pub share: f64,
+    /// Calls that have ended in the interval; `None` where none was seen ending, and for groups, whose
+    /// functions run within each other.
+    pub durations: Option<Arc<Durations>>,
 }
 
 impl View {
@@ -102,6 +105,7 @@ impl View {
         let called = snapshot.rows.iter().map(|row| Candidate {
             function: &row.function,
             calls: row.calls,
+            durations: row.durations.as_ref(),
             total: finder.find(&row.function).map_or(0, |known| known.total),
         });
         let kept = match kept {
@@ -114,6 +118,7 @@ impl View {
             .map(|known| Candidate {
                 function: &known.function,
                 calls: 0,
+                durations: None,
                 total: known.total,
             });
         let mut subject = String::new();
@@ -127,7 +132,7 @@ impl View {
         });
         let entries = first.into_iter();
         entries
-            .map(|it| Entry::function(it.function, it.calls, it.total))
+            .map(|it| Entry::function(it.function, it.calls, it.total, it.durations))
             .collect()
     }
 
@@ -213,12 +218,18 @@ impl Group {
             functions: self.functions,
             processes: self.pids.len(),
             share: 0.0,
+            durations: None,
         }
     }
 }
 
 impl Entry {
-    fn function(function: &Arc<Function>, calls: u64, total: u64) -> Self {
+    fn function(
+        function: &Arc<Function>,
+        calls: u64,
+        total: u64,
+        durations: Option<&Arc<Durations>>,
+    ) -> Self {
         Self {
             key: EntryKey::Function(Arc::clone(function)),
             pid: Some(function.pid),
@@ -228,6 +239,7 @@ impl Entry {
             functions: 1,
             processes: 1,
             share: 0.0,
+            durations: durations.cloned(),
         }
     }
 
@@ -265,6 +277,7 @@ struct Candidate<'a> {
     function: &'a Arc<Function>,
     calls: u64,
     total: u64,
+    durations: Option<&'a Arc<Durations>>,
 }
 
 impl Place for Candidate<'_> {
@@ -285,6 +298,9 @@ impl Place for Candidate<'_> {
     }
     fn total(&self) -> u64 {
         self.total
+    }
+    fn durations(&self) -> Option<&Durations> {
+        self.durations.map(|durations| &**durations)
     }
 }
 
@@ -316,6 +332,7 @@ pub(crate) mod tests {
             drain: Duration::from_millis(20),
             rows,
             uncounted: Uncounted::default(),
+            untimed: None,
             processes: Vec::new(),
         }
     }

@@ -22,11 +22,12 @@ use pytop_common::count::{
     FrameCount, FrameKey, Loss, METER_SITE, Problem, ProblemKey, ProcessName, Slot,
 };
 
+use super::durations::{Durations, Ended};
 use super::kernel::{SiteId, take_map};
 use super::slots::{ENTRIES, SlotMemory};
 use super::syscall;
 use super::texts::{Names, Texts};
-use crate::model::Text;
+use crate::model::{Text, Untimed};
 
 /// Entries that one system call takes out of a table: few enough that they are still in a
 /// processor's own cache when they are looked at.
@@ -93,6 +94,11 @@ pub struct Drained {
     pub losses: Losses,
     /// Processes whose counts are incomplete, and what was seen there.
     pub incomplete: Vec<(u32, Incomplete)>,
+    /// Calls that have ended in the interval, where durations are measured. Two of them can have the
+    /// same pid, names and line.
+    pub ended: Vec<Ended>,
+    /// Calls without a duration; `None` where durations are not measured.
+    pub untimed: Option<Untimed>,
 }
 
 /// What makes the counts of a process incomplete.
@@ -166,6 +172,7 @@ pub(super) struct Counts {
     losses: Array<MapData, u64>,
     losses_before: [u64; Loss::COUNT as usize],
     problems: HashMap<MapData, ProblemKey, u64>,
+    durations: Option<Durations>,
 }
 
 /// What calls are counted in, in every other interval.
@@ -178,7 +185,12 @@ struct Half {
 }
 
 impl Counts {
-    pub(super) fn new(ebpf: &mut Ebpf, capacity: Capacity) -> Result<Self, MapError> {
+    pub(super) fn new(
+        ebpf: &mut Ebpf,
+        capacity: Capacity,
+        with_durations: bool,
+    ) -> Result<Self, MapError> {
+        let durations = with_durations.then(|| Durations::new(ebpf)).transpose()?;
         let mut take = |name: &str| {
             take_map(ebpf, name).map_err(|_| MapError::InvalidName {
                 name: name.to_owned(),
@@ -215,6 +227,7 @@ impl Counts {
             losses,
             losses_before: [0; Loss::COUNT as usize],
             problems,
+            durations,
         })
     }
 
@@ -266,6 +279,19 @@ impl Counts {
             },
         )
         .map_err(batch_error)?;
+        let (mut ended, mut untimed) = (Vec::new(), None);
+        if let Some(durations) = &mut self.durations {
+            let (drained, mut without) = durations.drain(index)?;
+            ended = drained;
+            ended.retain(|calls: &Ended| {
+                let is_known = texts.mark(calls.text);
+                if !is_known {
+                    without.unnamed += calls.finished.calls();
+                }
+                is_known
+            });
+            untimed = Some(without);
+        }
         texts.end_interval();
 
         self.frames = frames.len();
@@ -288,7 +314,16 @@ impl Counts {
             frames,
             losses,
             incomplete,
+            ended,
+            untimed,
         })
+    }
+
+    /// A process has another program now: the calls of the old one run no more.
+    pub(super) fn forget_running(&mut self, pid: u32) {
+        if let Some(durations) = &mut self.durations {
+            durations.forget_process(pid);
+        }
     }
 
     /// File and function, by their hash in an event.

@@ -13,6 +13,7 @@
 
 mod columns;
 mod csv;
+mod durations;
 mod doctor;
 mod json;
 mod probes;
@@ -169,6 +170,7 @@ mod tests {
             drain: Duration::from_millis(20),
             rows,
             uncounted: Uncounted::default(),
+            untimed: None,
             processes: vec![counted, silent],
         }
     }

@@ -54,6 +54,7 @@ pub(super) fn run(arguments: &Trace) -> Result<ExitCode, Failure> {
             room: arguments.room(),
             duration: arguments.duration,
         }),
+        durations: false,
         count_nothing: false,
     };
     let (to_us, updates) = channel(WAITING_UPDATES);

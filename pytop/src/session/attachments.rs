@@ -1,13 +1,14 @@
 //! Which probes are in place.
 
 use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::thread;
 
 use super::methods::{Plan, Planner};
 use crate::cpython::Interpreter;
 use crate::discover::{FileId, InterpreterFile};
-use crate::model::{Coverage, Method};
+use crate::model::{Coverage, Method, Text};
 use crate::probe::{Kernel, Place, Probe, Program, SiteId, Target, detach};
 
 /// A file with an interpreter in it.
@@ -41,6 +42,8 @@ pub(super) struct Attachments {
     sites: HashMap<SiteId, (Arc<File>, Method)>,
     /// The probes of a file, or why there are none.
     placed: HashMap<(FileId, Reach), Result<Vec<Probe>, Arc<str>>>,
+    /// What there is to be told of files.
+    notices: Vec<String>,
 }
 
 /// A plan, with the numbers of its probes in the kernel's tables.
@@ -58,6 +61,7 @@ impl Attachments {
             prepared: HashMap::new(),
             sites: HashMap::new(),
             placed: HashMap::new(),
+            notices: Vec::new(),
         }
     }
 
@@ -91,6 +95,12 @@ impl Attachments {
             return Ok(Arc::clone(prepared));
         }
         let plan = self.planner.plan(file)?;
+        if let Some(refusal) = &plan.untimed {
+            self.notices.push(format!(
+                "calls in {} are counted, but not timed: {refusal}",
+                Text::from(file.path.as_os_str().as_bytes()).visible()
+            ));
+        }
         let mut sites = Vec::with_capacity(plan.probes.len());
         for probe in &plan.probes {
             let site = kernel.describe(&probe.description);
@@ -101,6 +111,11 @@ impl Attachments {
         let prepared = Arc::new(Prepared { plan, sites });
         self.prepared.insert(file.id, Arc::clone(&prepared));
         Ok(prepared)
+    }
+
+    /// What there is to be told of files since the last time.
+    pub(super) fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Whether a file can be covered without a long look at it.

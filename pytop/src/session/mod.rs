@@ -19,6 +19,7 @@ mod audience;
 mod code_cache;
 mod command;
 mod cost;
+mod durations;
 mod ending;
 pub(crate) mod environment;
 mod family;
@@ -47,7 +48,7 @@ use self::audience::Audience;
 use self::command::Running;
 use self::cost::CostMeter;
 pub use self::ending::Ending;
-pub(crate) use self::methods::Planner;
+pub(crate) use self::methods::{Planner, Purpose};
 pub use self::options::{Options, Target, Tracing};
 use self::roster::Roster;
 use self::rows::Functions;
@@ -174,12 +175,19 @@ impl Session {
         finder.rely_on_events(sideband.is_ok());
         let capacity = options.capacity;
         let room = options.trace.map(|tracing| tracing.room);
-        let mut planner = Planner::new(options.method, room.is_some());
+        let durations = options.durations;
+        let purpose = match (room, durations) {
+            (Some(_), _) => Purpose::Tracing,
+            (None, true) => Purpose::Durations,
+            (None, false) => Purpose::Counting,
+        };
+        let mut planner = Planner::new(options.method, purpose);
         let (kernel, scanned) = thread::scope(|scope| {
             let kernel = thread::Builder::new()
                 .spawn_scoped(scope, move || {
                     let mut kernel = match room {
                         Some(room) => Kernel::load_for_trace(room)?,
+                        None if durations => Kernel::load_for_durations(capacity)?,
                         None => Kernel::load(capacity)?,
                     };
                     let meter = room.is_none().then(|| kernel.meter()).flatten();
@@ -420,6 +428,7 @@ impl Session {
             self.roster
                 .take_up(found, &mut self.attachments, &mut self.kernel, reach);
         }
+        self.notices.extend(self.attachments.take_notices());
     }
 
     fn take_in_events(&mut self) {
@@ -514,7 +523,8 @@ impl Session {
         let kernel = &self.kernel;
         let names = |text| kernel.names(text).cloned().unwrap_or_default();
         let contains = |pid| members.contains(pid);
-        let (rows, calls) = self.functions.rows(&drained.frames, contains, names);
+        let (rows, calls) = self.functions
+            .rows(&drained.frames, &drained.ended, contains, names);
         let seen = |pid| kernel.seen(pid);
         let (mut processes, ended) = self.roster.close_interval(&calls, seen, &self.attachments);
         for pid in &ended {
@@ -539,6 +549,7 @@ impl Session {
                 unreadable_name: drained.losses.unreadable_name + drained.losses.unknown_site,
                 implausible: drained.losses.implausible,
             },
+            untimed: drained.untimed,
             processes,
         })
     }

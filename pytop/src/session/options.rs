@@ -22,6 +22,8 @@ pub struct Options {
     pub capacity: Capacity,
     /// Tell every call instead of counting them.
     pub trace: Option<Tracing>,
+    /// Measure how long calls take, too.
+    pub durations: bool,
     /// Run an empty program at each probe, for measuring.
     pub count_nothing: bool,
 }
