@@ -24,7 +24,7 @@ pub(super) fn of(plan: Plan, file: &File) -> Plan {
 fn probes(plan: &Plan, file: &File) -> Result<Vec<PlannedProbe>, Refusal> {
     let entries = match plan.method {
         Method::Marker => Entries::Marker,
-        Method::Eval | Method::Resume => Entries::Code,
+        Method::Eval | Method::Resume => Entries::QuickCode,
     };
     let found = examine_exits(&file.file, &file.path, &file.interpreter, entries);
     let found = found.map_err(|error| Refusal::because(error.to_string()))?;
@@ -75,14 +75,13 @@ fn entry(probe: &PlannedProbe, found: &[TraceProbe]) -> PlannedProbe {
 /// What has to be known of a frame that is entered by a RESUME: which one called it, where those that
 /// are left by an exception are not seen leaving.
 fn resumed(code: &CodeSpec, found: &[TraceProbe]) -> FrameSpec {
-    // Where they are seen, there is one probe for all returns, and one for yields.
-    let leaves = found.iter();
-    let leaves = leaves.filter(|probe| matches!(probe.says, Says::Leave(_)));
+    let mut unwinds = found.iter();
+    let is_seen = unwinds.any(|probe| matches!(probe.says, Says::Unwind(_)));
     let mut spec = FrameSpec {
         stack: code.frame,
         ..FrameSpec::default()
     };
-    if leaves.count() > 2 {
+    if !is_seen {
         spec.offsets.previous = code.offsets.previous;
     }
     spec
@@ -92,7 +91,7 @@ fn exit(probe: &TraceProbe) -> Option<PlannedProbe> {
     let (program, description) = match probe.says {
         Says::MarkedReturn(spec) => (Program::TimedReturn, Description::Marker(spec)),
         Says::Evaluated(spec) => (Program::TimedEvaluated, Description::Exit(spec)),
-        Says::Leave(spec) => (Program::TimedLeave, Description::Exit(spec)),
+        Says::Leave(spec) | Says::Unwind(spec) => (Program::TimedLeave, Description::Exit(spec)),
         Says::Created => (Program::TimedCreated, Description::Nothing),
         // Elsewhere the frame tells which call an exit belongs to: that of one entered so belongs to
         // none.
