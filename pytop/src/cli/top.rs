@@ -58,7 +58,7 @@ pub struct Top {
     #[arg(short, long, value_name = "N", value_parser = top, allow_negative_numbers = true)]
     pub top: Option<usize>,
 
-    /// Sort by this; most calls first, all else smallest first
+    /// Sort by this; most calls and longest durations first, all else smallest first
     #[arg(short, long, value_name = "KEY", value_enum, default_value_t)]
     pub sort: SortKey,
 
@@ -172,6 +172,9 @@ impl Top {
         if !has_command && arguments.iter().skip(1).any(|argument| argument == "--") {
             return Err("there is no command after '--'");
         }
+        if self.sort.is_of_durations() && !self.durations {
+            return Err("to sort by durations, they have to be measured: '--durations'");
+        }
         self.pids.sort_unstable();
         self.pids.dedup();
         Ok(())
@@ -197,6 +200,7 @@ impl Top {
             reverse: self.reverse,
             group_by: self.group_by,
             filter: self.filter.clone(),
+            durations: self.durations,
             top: Some(self.top.unwrap_or(TOP)).filter(|top| *top != 0),
             ..View::default()
         }
@@ -306,6 +310,8 @@ mod tests {
             ("-s filename", |cli| cli.view().sort == SortKey::Filename),
             ("-s line", |cli| cli.view().sort == SortKey::Line),
             ("-s function", |cli| cli.view().sort == SortKey::Function),
+            ("--durations", |cli| cli.durations && cli.view().durations),
+            ("--durations -s p99", |cli| cli.view().sort == SortKey::P99),
             ("-r", |cli| cli.view().reverse),
             ("--reverse", |cli| cli.view().reverse),
             ("-g file", |cli| cli.view().group_by == GroupBy::File),

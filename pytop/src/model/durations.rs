@@ -51,7 +51,7 @@ impl Finished {
 }
 
 impl Durations {
-    /// Adds calls.
+    /// Adds calls. The percentiles are those from before, until [`Durations::settle`].
     pub fn add(&mut self, finished: &Finished) {
         self.outermost = self.outermost.saturating_add(finished.outermost);
         self.nested = self.nested.saturating_add(finished.nested);
@@ -68,12 +68,16 @@ impl Durations {
                 Err(index) => self.buckets.insert(index, (*bucket, *calls)),
             }
         }
+    }
+
+    /// Finds the percentiles of all that was added.
+    pub fn settle(&mut self) {
         let histogram = self.histogram();
         self.p50 = self.percentile(histogram.as_ref(), 0.5);
         self.p99 = self.percentile(histogram.as_ref(), 0.99);
     }
 
-    /// Adds the calls of another one.
+    /// Adds the calls of another one. As for [`Durations::add`].
     pub fn merge(&mut self, other: &Self) {
         self.add(&Finished {
             outermost: other.outermost,
@@ -229,6 +233,7 @@ mod tests {
                 .collect(),
             ..Finished::default()
         });
+        durations.settle();
         durations
     }
 

@@ -36,13 +36,29 @@ pub enum SortKey {
 }
 
 impl SortKey {
-    /// Every key, in the order of the table's columns.
+    /// Every key that there always is, in the order of the table's columns.
     pub const ALL: [Self; 6] = [
         Self::Pid,
         Self::Filename,
         Self::Line,
         Self::Function,
         Self::Calls,
+        Self::Total,
+    ];
+
+    /// Every key that there is where durations are measured, in the order of the columns.
+    pub const WITH_DURATIONS: [Self; 12] = [
+        Self::Pid,
+        Self::Filename,
+        Self::Line,
+        Self::Function,
+        Self::Calls,
+        Self::Time,
+        Self::Own,
+        Self::Mean,
+        Self::P50,
+        Self::P99,
+        Self::Max,
         Self::Total,
     ];
 
@@ -55,6 +71,34 @@ impl SortKey {
         Self::P99,
         Self::Max,
     ];
+
+    /// Every key that there is.
+    #[must_use]
+    pub fn all(with_durations: bool) -> &'static [Self] {
+        if with_durations {
+            &Self::WITH_DURATIONS
+        } else {
+            &Self::ALL
+        }
+    }
+
+    /// The columns of durations of a table that is so wide, of which the one that sorts is always one.
+    #[must_use]
+    pub fn durations_within(width: usize, sort: Self) -> Vec<Self> {
+        let mut keys = match width {
+            ..72 => vec![Self::Time],
+            72..96 => vec![Self::Time, Self::P50, Self::P99],
+            96..116 => vec![Self::Time, Self::Own, Self::P50, Self::P99],
+            _ => Self::OF_DURATIONS.to_vec(),
+        };
+        if sort.is_of_durations()
+            && !keys.contains(&sort)
+            && let Some(last) = keys.last_mut()
+        {
+            *last = sort;
+        }
+        keys
+    }
 
     /// Whether it is there only where durations are measured.
     #[must_use]

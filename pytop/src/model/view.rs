@@ -22,6 +22,8 @@ pub struct View {
     pub top: Option<usize>,
     /// Rows without a call in the interval too, if they had one before.
     pub idle: bool,
+    /// Durations are measured, and shown.
+    pub durations: bool,
 }
 
 /// One displayed row.

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::model;
+use crate::model::durations::short;
+use crate::model::{self, SortKey};
 
-/// Titles of the columns of a table.
-pub(super) const TITLES: [&str; 6] = ["TIME", "OWN", "MEAN", "P50", "P99", "MAX"];
 /// Names of the fields of CSV.
 pub(super) const FIELDS: [&str; 7] = [
     "finished", "total_s", "own_s", "mean_s", "p50_s", "p99_s", "max_s",
@@ -66,7 +65,7 @@ impl From<model::Untimed> for Untimed {
 
 /// In the order of the columns.
 fn all(durations: &model::Durations) -> [Duration; 6] {
-    model::SortKey::OF_DURATIONS.map(|key| key.of(Some(durations)).unwrap_or_default())
+    SortKey::OF_DURATIONS.map(|key| key.of(Some(durations)).unwrap_or_default())
 }
 
 /// The fields of CSV; empty without durations.
@@ -79,12 +78,15 @@ pub(super) fn fields(durations: Option<&model::Durations>) -> [String; 7] {
     [finished, total, own, mean, p50, p99, max]
 }
 
-/// The cells of a table; a dash without durations.
-pub(super) fn cells(durations: Option<&model::Durations>) -> [String; 6] {
-    match durations {
-        Some(durations) => all(durations).map(model::durations::short),
-        None => std::array::from_fn(|_| "-".to_owned()),
-    }
+/// The titles of these columns of a table.
+pub(super) fn titles(keys: &[SortKey]) -> Vec<String> {
+    keys.iter().map(|key| key.name().to_uppercase()).collect()
+}
+
+/// The cells of these columns of a table; dashes without durations.
+pub(super) fn cells(keys: &[SortKey], durations: Option<&model::Durations>) -> Vec<String> {
+    let cell = |key: &SortKey| key.of(durations).map_or_else(|| "-".to_owned(), short);
+    keys.iter().map(cell).collect()
 }
 
 /// To the nanosecond, as it was measured.

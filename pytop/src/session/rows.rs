@@ -109,7 +109,10 @@ impl Functions {
                 let calls = std::mem::take(&mut called.calls);
                 *of_processes.entry(called.key.0).or_default() += calls;
                 let function = Arc::clone(&called.function);
-                let durations = called.durations.take();
+                let mut durations = called.durations.take();
+                if let Some(durations) = &mut durations {
+                    durations.settle();
+                }
                 rows.push(Row {
                     function,
                     calls,
