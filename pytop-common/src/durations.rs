@@ -246,7 +246,10 @@ mod tests {
                 before = number;
                 let middle = least.midpoint(beyond) as f64;
                 if duration >= 256 {
-                    assert!((middle / duration as f64 - 1.0).abs() <= 0.032, "{duration}");
+                    assert!(
+                        (middle / duration as f64 - 1.0).abs() <= 0.032,
+                        "{duration}"
+                    );
                 }
             }
         }

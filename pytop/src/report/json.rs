@@ -135,15 +135,17 @@ struct Rows<'a>(&'a [Entry], bool);
 
 impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|entry| Row {
-            pid: super::pid(entry),
-            filename: entry.filename().map(unicode),
-            line: entry.line(),
-            function: entry.name().map(unicode),
-            calls: entry.calls,
-            durations: self
-                .1
-                .then(|| entry.durations.as_deref().map(Durations::from)),
+        serializer.collect_seq(self.0.iter().map(|entry| {
+            Row {
+                pid: super::pid(entry),
+                filename: entry.filename().map(unicode),
+                line: entry.line(),
+                function: entry.name().map(unicode),
+                calls: entry.calls,
+                durations: self
+                    .1
+                    .then(|| entry.durations.as_deref().map(Durations::from)),
+            }
         }))
     }
 }

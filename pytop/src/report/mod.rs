@@ -13,8 +13,8 @@
 
 mod columns;
 mod csv;
-mod durations;
 mod doctor;
+mod durations;
 mod json;
 mod probes;
 mod table;

@@ -214,7 +214,7 @@ impl Session {
             roster: Roster::default(),
             functions: Functions::default(),
             members: Members::new(&options.target)?,
-            cost: CostMeter::new(meter),
+            cost: CostMeter::new(meter, durations),
             installed: None,
             running: None,
             trace: options.trace.map(Trace::new),
@@ -523,7 +523,8 @@ impl Session {
         let kernel = &self.kernel;
         let names = |text| kernel.names(text).cloned().unwrap_or_default();
         let contains = |pid| members.contains(pid);
-        let (rows, calls) = self.functions
+        let (rows, calls) = self
+            .functions
             .rows(&drained.frames, &drained.ended, contains, names);
         let seen = |pid| kernel.seen(pid);
         let (mut processes, ended) = self.roster.close_interval(&calls, seen, &self.attachments);

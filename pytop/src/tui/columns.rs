@@ -91,7 +91,9 @@ pub(super) fn places(width: u16, sort: SortKey, durations: bool) -> Vec<Place> {
     // Durations have the room that others would have: these need that much more of it.
     let taken = if durations {
         let keys = SortKey::durations_within(width.into(), sort);
-        let keys = keys.into_iter().filter(|_| width >= 72 || sort != SortKey::Total);
+        let keys = keys
+            .into_iter()
+            .filter(|_| width >= 72 || sort != SortKey::Total);
         columns.extend(keys.map(|key| (Column::Duration(key), DURATION)));
         LATER
     } else {

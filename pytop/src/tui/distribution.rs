@@ -33,10 +33,7 @@ pub(super) fn lines(app: &App, function: &Function, rows: &[&Row]) -> Vec<(&'sta
     let now = rows.iter().find_map(|row| row.durations.as_deref());
     let all = app.shown().totals.durations_of(function);
     let tell = |durations: Option<&Durations>| durations.map_or_else(|| "none ended".into(), told);
-    vec![
-        ("Durations", tell(now)),
-        ("  in total", tell(all.as_ref())),
-    ]
+    vec![("Durations", tell(now)), ("  in total", tell(all.as_ref()))]
 }
 
 fn told(durations: &Durations) -> String {
@@ -69,7 +66,13 @@ pub(super) fn draw_beside(app: &App, key: &EntryKey, area: Rect, buffer: &mut Bu
             width: area.width - half - GAP,
             ..area
         };
-        (own, Rect { width: half, ..area })
+        (
+            own,
+            Rect {
+                width: half,
+                ..area
+            },
+        )
     } else {
         (area, Rect { height: 0, ..area })
     };
@@ -128,7 +131,9 @@ fn columns(durations: &Durations, least: Duration, beyond: Duration, width: u16)
     let mut columns = vec![0.0_f32; width.into()];
     for (from, to, calls) in durations.distribution() {
         let first = column(from, least, beyond, width);
-        let last = column(to, least, beyond, width).max(first + 1).min(width.max(1));
+        let last = column(to, least, beyond, width)
+            .max(first + 1)
+            .min(width.max(1));
         let first = first.min(last.saturating_sub(1));
         let covered = columns.get_mut(first.into()..last.into());
         for column in covered.unwrap_or_default() {
@@ -159,9 +164,15 @@ mod tests {
     fn every_call_is_in_a_column() {
         let mut durations = Durations::default();
         durations.add(&Finished {
-            buckets: [(0, 1), (20, 2), (1_000, 3), (1_000_000, 50), (7_000_000_000, 4)]
-                .map(|(length, calls)| (bucket(length), calls))
-                .to_vec(),
+            buckets: [
+                (0, 1),
+                (20, 2),
+                (1_000, 3),
+                (1_000_000, 50),
+                (7_000_000_000, 4),
+            ]
+            .map(|(length, calls)| (bucket(length), calls))
+            .to_vec(),
             ..Finished::default()
         });
         let least = Duration::from_nanos(16);
