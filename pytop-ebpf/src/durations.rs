@@ -45,12 +45,14 @@ use crate::quick::{self, site};
 const MOST: u32 = ACTIVATIONS as u32 - 1;
 const MASK: u32 = ACTIVATIONS as u32 - 1;
 
-/// What is entered is called from there, and everything within that has ended.
+/// What an entry tells of calls that have ended unseen.
 #[derive(Clone, Copy)]
 enum Caller {
-    /// Exits are all seen, so it does not matter.
+    /// Nothing: several calls that run may have the same identity.
+    Counted,
+    /// That with the same identity has, if it is the innermost one.
     Any,
-    /// This frame, or none when it is 0.
+    /// All have that are not called from this frame; 0 is none.
     Frame(u64),
 }
 
@@ -62,7 +64,7 @@ pub fn entry(context: &ProbeContext) -> Result<(), Loss> {
     let key = marked.key(pid(thread));
     let identity = identity(marked.filename, marked.function);
     let site = argument::site(context);
-    count(thread, &key, marked, site, identity, Caller::Any)
+    count(thread, &key, marked, site, identity, Caller::Counted)
 }
 
 /// [`entry`] at one form of the marker. `false` when it is left to that.
@@ -74,7 +76,7 @@ pub fn quick_entry(context: &ProbeContext) -> bool {
             thread,
             &key,
             Some(identity(key.first, key.second)),
-            Caller::Any,
+            Caller::Counted,
         )
     })
 }
@@ -224,7 +226,7 @@ pub fn throw(context: &ProbeContext) -> Result<(), Loss> {
             bpf_get_current_pid_tgid(),
             0,
             &Named::default(),
-            Caller::Any,
+            Caller::Counted,
         );
     }
     Ok(())
@@ -346,8 +348,10 @@ fn push(thread: u64, identity: u64, named: &Named, caller: Caller) {
         add_untimed(Untimed::Threads, 1);
         return;
     };
-    if let Caller::Frame(frame) = caller {
-        forget_unseen(stack, frame);
+    match caller {
+        Caller::Counted => {}
+        Caller::Any => forget_same(stack, identity),
+        Caller::Frame(frame) => forget_unseen(stack, frame),
     }
     let depth = stack.depth;
     if depth >= MOST {
@@ -428,6 +432,24 @@ fn ends(stack: &mut Stack, text: u64) {
 fn activation(stack: &mut Stack, depth: u32) -> Option<&mut Activation> {
     let place = unproven(u64::from(depth)) & u64::from(MASK);
     stack.activations.get_mut(place as usize)
+}
+
+/// Takes the innermost call off the stack if it is the one that is entered: a generator that was not
+/// seen yielding, which it is not under a tracing function.
+#[inline(always)]
+fn forget_same(stack: &mut Stack, identity: u64) {
+    let depth = stack.depth;
+    if depth == 0 || depth > MOST || stack.beyond > 0 {
+        return;
+    }
+    let Some(&mut top) = activation(stack, depth - 1) else {
+        return;
+    };
+    if top.identity == identity {
+        stack.depth = depth - 1;
+        ends(stack, top.text);
+        add_untimed(Untimed::Unseen, 1);
+    }
 }
 
 /// Takes everything off the stack that is not called from this frame, and was left by an exception.

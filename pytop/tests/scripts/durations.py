@@ -1,4 +1,8 @@
-"""Calls functions that take a known time, and prints how long they really took: by itself, at each call."""
+"""Calls functions that take a known time at least, and prints how long they have taken at most.
+
+The first is what they sleep or spin. The second is measured around each call: whatever happens to
+come between the two clocks and the call, such as another program's turn, makes it longer.
+"""
 
 import json
 import sys
@@ -8,6 +12,21 @@ import time
 clock = time.perf_counter
 state = threading.local()
 taken = {}
+
+# Seconds of a call: without and with those that it makes. Of each run of a generator, and of each of
+# the calls within each other, the mean.
+AT_LEAST = {
+    "sleeps": (0.005, 0.005),
+    "spins": (0.005, 0.005),
+    "nests": (0.004, 0.014),
+    "recurs": (0.002, 0.002),
+    "generates": (0.00225, 0.00225),
+    "resumes": (0.0, 0.009),
+    "fails": (0.003, 0.003),
+    "passes_on": (0.002, 0.005),
+    "catches": (0.002, 0.007),
+    "waits": (0.004, 0.004),
+}
 
 
 def timed(function, *arguments):
@@ -142,8 +161,8 @@ for name, calls in taken.items():
     lengths = sorted(elapsed for elapsed, _, _ in calls)
     summary[name] = {
         "finished": len(calls),
-        "own": sum(own for _, own, _ in calls),
-        "total": sum(total for _, _, total in calls),
+        "own": (AT_LEAST[name][0] * len(calls), sum(own for _, own, _ in calls)),
+        "total": (AT_LEAST[name][1] * len(calls), sum(total for _, _, total in calls)),
         "median": lengths[(len(calls) - 1) // 2],
         "longest": lengths[-1],
     }
