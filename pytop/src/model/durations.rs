@@ -305,8 +305,8 @@ mod tests {
             longest: 3000,
             buckets: vec![(bucket(3000), 1), (bucket(1000), 1)],
         });
-        assert_eq!(durations.total(), Duration::from_nanos(3000));
-        assert_eq!(durations.mean(), Duration::from_nanos(2000));
-        assert_eq!(durations.own(), Duration::from_nanos(3000));
+        assert_eq!(durations.total(), Duration::from_micros(3));
+        assert_eq!(durations.mean(), Duration::from_micros(2));
+        assert_eq!(durations.own(), Duration::from_micros(3));
     }
 }

@@ -158,6 +158,10 @@ impl Durations {
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the line is the lower half"
+)]
 fn of(text: u64, owner: u64, finished: Finished) -> Ended {
     Ended {
         pid: (owner >> 32) as u32,

@@ -13,12 +13,12 @@ pub(super) fn quick_site(description: &Description) -> Option<QuickSite> {
         Description::Code(spec) => at_resume(spec).or_else(|| at_evaluation(spec)),
         Description::Timed(code, frame) => {
             let site = at_resume(code).or_else(|| at_evaluation(code))?;
-            identified(site, &frame.stack, frame.offsets.previous)
+            identified(site, frame.stack, frame.offsets.previous)
         }
         Description::Exit(spec) => {
             // Which of the two it is depends on what is left.
             let of_frame = spec.frame.register != NO_REGISTER;
-            let identity = if of_frame { &spec.frame } else { &spec.stack };
+            let identity = if of_frame { spec.frame } else { spec.stack };
             let site = QuickSite {
                 condition: spec.condition,
                 ..QuickSite::default()
@@ -30,7 +30,7 @@ pub(super) fn quick_site(description: &Description) -> Option<QuickSite> {
 }
 
 /// The identity of a call has to be in a register.
-fn identified(site: QuickSite, identity: &Location, previous: u16) -> Option<QuickSite> {
+fn identified(site: QuickSite, identity: Location, previous: u16) -> Option<QuickSite> {
     let is_quick = identity.register != NO_REGISTER && identity.memory == 0;
     is_quick.then_some(QuickSite {
         identity_plus: i32::from(identity.plus),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::model::durations::short;
-use crate::model::{self, SortKey};
+use crate::model::{self, Entry, SortKey};
 
 /// Names of the fields of CSV.
 pub(super) const FIELDS: [&str; 7] = [
@@ -14,7 +14,7 @@ pub(super) const FIELDS: [&str; 7] = [
 
 /// Calls that have ended in the interval, in JSON.
 #[derive(Serialize)]
-pub(super) struct Durations {
+struct Durations {
     finished: u64,
     total_s: f64,
     own_s: f64,
@@ -22,6 +22,17 @@ pub(super) struct Durations {
     p50_s: f64,
     p99_s: f64,
     max_s: f64,
+}
+
+/// The same of a row, or null.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(super) struct MaybeDurations(Option<Durations>);
+
+impl MaybeDurations {
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self(entry.durations.as_deref().map(Durations::from))
+    }
 }
 
 impl From<&model::Durations> for Durations {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use serde_json::ser::{CompactFormatter, Formatter};
 
-use super::durations::{Durations, Untimed};
+use super::durations::{MaybeDurations, Untimed};
 use crate::model::text::is_hidden;
 use crate::model::{Entry, Method, ProcessStatus, Snapshot, Text};
 
@@ -135,17 +135,13 @@ struct Rows<'a>(&'a [Entry], bool);
 
 impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|entry| {
-            Row {
-                pid: super::pid(entry),
-                filename: entry.filename().map(unicode),
-                line: entry.line(),
-                function: entry.name().map(unicode),
-                calls: entry.calls,
-                durations: self
-                    .1
-                    .then(|| entry.durations.as_deref().map(Durations::from)),
-            }
+        serializer.collect_seq(self.0.iter().map(|entry| Row {
+            pid: super::pid(entry),
+            filename: entry.filename().map(unicode),
+            line: entry.line(),
+            function: entry.name().map(unicode),
+            calls: entry.calls,
+            durations: self.1.then(|| MaybeDurations::of(entry)),
         }))
     }
 }
@@ -158,7 +154,7 @@ struct Row<'a> {
     function: Option<Cow<'a, str>>,
     calls: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    durations: Option<Option<Durations>>,
+    durations: Option<MaybeDurations>,
 }
 
 /// The text itself where it is UTF-8; otherwise with `\xNN` for each byte that is not.

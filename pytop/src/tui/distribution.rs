@@ -130,14 +130,13 @@ fn draw(app: &App, durations: &Durations, area: Rect, buffer: &mut Buffer) {
 fn columns(durations: &Durations, least: Duration, beyond: Duration, width: u16) -> Vec<f32> {
     let mut columns = vec![0.0_f32; width.into()];
     for (from, to, calls) in durations.distribution() {
-        let first = column(from, least, beyond, width);
-        let last = column(to, least, beyond, width)
-            .max(first + 1)
-            .min(width.max(1));
-        let first = first.min(last.saturating_sub(1));
-        let covered = columns.get_mut(first.into()..last.into());
+        let begin = column(from, least, beyond, width);
+        let end = column(to, least, beyond, width).max(begin + 1);
+        let end = end.min(width.max(1));
+        let begin = begin.min(end.saturating_sub(1));
+        let covered = columns.get_mut(begin.into()..end.into());
         for column in covered.unwrap_or_default() {
-            *column += calls as f32 / f32::from(last - first);
+            *column += calls as f32 / f32::from(end - begin);
         }
     }
     columns
