@@ -33,7 +33,7 @@ pub(super) fn lines(app: &App, function: &Function, rows: &[&Row]) -> Vec<(&'sta
     let now = rows.iter().find_map(|row| row.durations.as_deref());
     let all = app.shown().totals.durations_of(function);
     let tell = |durations: Option<&Durations>| durations.map_or_else(|| "none ended".into(), told);
-    vec![("Durations", tell(now)), ("  in total", tell(all.as_ref()))]
+    vec![("Durations", tell(now)), ("In total", tell(all.as_ref()))]
 }
 
 fn told(durations: &Durations) -> String {
