@@ -130,7 +130,7 @@ pub struct Spilled {
 }
 
 /// Entries of a table of [`Spilled`] ones.
-pub const SPILLED: usize = 131_072;
+pub const SPILLED: usize = 65_536;
 
 /// Why a call that was counted is not timed. The discriminant is the index into their table.
 #[repr(u32)]

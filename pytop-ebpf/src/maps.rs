@@ -120,15 +120,14 @@ pub static EMPTY_STACK: Array<Stack, 1> = Array::new();
 #[btf_map]
 pub static FINISHED: Array<Record, { 2 * RECORDS }, { BPF_F_MMAPABLE as usize }> = Array::new();
 
-/// The same of functions without a record, in the one half of the intervals.
+/// The same of functions without a record, in the one half of the intervals. It has its memory from the
+/// start: of many that come at once, the kernel does not always find some for each.
 #[btf_map]
-pub static SPILLED_EVEN: HashMap<SpilledKey, Spilled, SPILLED, { BPF_F_NO_PREALLOC as usize }> =
-    HashMap::new();
+pub static SPILLED_EVEN: HashMap<SpilledKey, Spilled, SPILLED> = HashMap::new();
 
 /// The same in the other half.
 #[btf_map]
-pub static SPILLED_ODD: HashMap<SpilledKey, Spilled, SPILLED, { BPF_F_NO_PREALLOC as usize }> =
-    HashMap::new();
+pub static SPILLED_ODD: HashMap<SpilledKey, Spilled, SPILLED> = HashMap::new();
 
 /// Calls without a duration since the start, by [`Untimed`].
 #[btf_map]

@@ -232,3 +232,46 @@ fn calls_from_before_are_not_timed_and_deep_ones_are_told() {
         assert_eq!(untimed, 45, "{context}");
     }
 }
+
+#[test]
+fn functions_and_threads_without_a_place_of_their_own_are_timed_as_well() {
+    for (name, method) in [("3.9", "marker"), ("3.13", "resume")] {
+        let python = Python::new(interpreter(name), Form::Chroot, "durations_crowd.py");
+        let output = Pytop::command()
+            .args(["--durations", "--format", "json", "-t", "0", "-d", "1"])
+            .args(["--method", method, "--"])
+            .args(python.words())
+            .stdin(Stdio::null())
+            .output()
+            .expect("pytop can be started");
+        assert!(output.status.success(), "{output:?}");
+        let snapshots = parsed(&output.stdout);
+        let mut functions = timed(&snapshots, python.filename());
+        let leaf = functions.remove("leaf").expect("it was called");
+        assert_eq!(
+            (leaf.calls, leaf.durations.finished),
+            (5_000, 5_000),
+            "{name}"
+        );
+        let works = functions.remove("works").expect("it was called");
+        assert_eq!(
+            (works.calls, works.durations.finished),
+            (2_500, 2_500),
+            "{name}"
+        );
+        let made = functions.iter().filter(|(name, _)| name.starts_with('f'));
+        let made: Vec<_> = made.collect();
+        assert_eq!(made.len(), 20_000, "{name}");
+        for (function, it) in made {
+            assert_eq!(
+                (it.calls, it.durations.finished),
+                (2, 2),
+                "{name}: {function}"
+            );
+            assert!(it.durations.own_s <= it.durations.total_s, "{name}: {it:?}");
+        }
+        for snapshot in &snapshots {
+            assert!(snapshot.untimed.values().all(|calls| *calls == 0), "{name}");
+        }
+    }
+}

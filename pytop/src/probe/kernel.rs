@@ -88,7 +88,7 @@ impl Room {
     };
 }
 
-/// The maps that durations take. They have some 60 MiB, and more for what finds no room there.
+/// The maps that durations take. They have some 70 MiB, and more for what finds no room there.
 const ROOM_OF_DURATIONS: [&str; 6] = [
     "NAMED",
     "RUNNING",
