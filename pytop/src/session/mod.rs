@@ -393,6 +393,8 @@ impl Session {
                 self.members.add(held.pid, held.stage);
                 if held.stage == Stage::Exec {
                     self.forget_threads(held.pid);
+                    // Only here it is sure that the new program does not run yet.
+                    self.kernel.forget_running(held.pid);
                 }
                 let looked = self.look_at(held.pid);
                 let verdict = command::verdict(held.stage, looked);

@@ -277,7 +277,6 @@ impl Session {
     /// A process has another program now: what its threads were doing is over.
     pub(super) fn forget_threads(&mut self, pid: u32) {
         if self.trace.is_none() {
-            self.kernel.forget_running(pid);
             return;
         }
         // The other threads are gone, and the one that remains has the number of the process.
