@@ -10,7 +10,7 @@ use crate::model::durations::Finished;
 use crate::model::{Durations, Snapshot, SortKey, Untimed, View};
 use crate::tui::Settings;
 
-fn durations(calls: &[(u64, u64)]) -> Option<Arc<Durations>> {
+fn durations(calls: &[(u64, u64)]) -> Arc<Durations> {
     let total = calls.iter().map(|(length, calls)| length * calls).sum();
     let mut durations = Durations::default();
     durations.add(&Finished {
@@ -24,14 +24,14 @@ fn durations(calls: &[(u64, u64)]) -> Option<Arc<Durations>> {
         ..Finished::default()
     });
     durations.settle();
-    Some(Arc::new(durations))
+    Arc::new(durations)
 }
 
 fn timed() -> Snapshot {
     let mut often = row(812, "/srv/app.py", 2, "often", 100);
-    often.durations = durations(&[(1_000, 99), (3_000, 1)]);
+    often.durations = Some(durations(&[(1_000, 99), (3_000, 1)]));
     let mut long = row(812, "/srv/app.py", 8, "long", 50);
-    long.durations = durations(&[(2_000_000, 40), (70_000_000, 10)]);
+    long.durations = Some(durations(&[(2_000_000, 40), (70_000_000, 10)]));
     let runs = row(812, "/srv/app.py", 14, "runs", 1);
     Snapshot {
         untimed: Some(Untimed::default()),
