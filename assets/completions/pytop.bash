@@ -47,7 +47,7 @@ _pytop() {
 
     case "${cmd}" in
         pytop)
-            opts="-p -b -n -d -t -s -r -g -f -h -V --pid --children --once --batch --count --delay --interval --top --sort --reverse --group-by --filter --format --method --max-overhead --table-size --help --version trace probes doctor help"
+            opts="-p -b -n -d -t -s -r -g -f -h -V --pid --children --once --batch --count --delay --interval --top --sort --reverse --group-by --filter --format --method --max-overhead --durations --table-size --help --version trace probes doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -90,11 +90,11 @@ _pytop() {
                     return 0
                     ;;
                 --sort)
-                    COMPREPLY=($(compgen -W "calls total pid filename line function" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "calls total pid filename line function time own mean p50 p99 max" -- "${cur}"))
                     return 0
                     ;;
                 -s)
-                    COMPREPLY=($(compgen -W "calls total pid filename line function" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "calls total pid filename line function time own mean p50 p99 max" -- "${cur}"))
                     return 0
                     ;;
                 --group-by)

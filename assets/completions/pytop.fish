@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_pytop_global_optspecs
-    string join \n p/pid= children once b/batch n/count= d/interval= t/top= s/sort= r/reverse g/group-by= f/filter= format= method= max-overhead= table-size= h/help V/version
+    string join \n p/pid= children once b/batch n/count= d/interval= t/top= s/sort= r/reverse g/group-by= f/filter= format= method= max-overhead= durations table-size= h/help V/version
 end
 
 function __fish_pytop_needs_command
@@ -28,12 +28,18 @@ complete -c pytop -n "__fish_pytop_needs_command" -s p -l pid -d 'Count only the
 complete -c pytop -n "__fish_pytop_needs_command" -s n -l count -d 'End after N snapshots; a command is ended too' -r
 complete -c pytop -n "__fish_pytop_needs_command" -s d -l interval -l delay -d 'Time between snapshots: 0.1 to 3600, fractions allowed' -r
 complete -c pytop -n "__fish_pytop_needs_command" -s t -l top -d 'Rows of a snapshot; 0 for all [default: 20; the screen has all]' -r
-complete -c pytop -n "__fish_pytop_needs_command" -s s -l sort -d 'Sort by this; most calls first, all else smallest first' -r -f -a "calls\t'Calls in the last interval, most first'
+complete -c pytop -n "__fish_pytop_needs_command" -s s -l sort -d 'Sort by this; most calls and longest durations first, all else smallest first' -r -f -a "calls\t'Calls in the last interval, most first'
 total\t'Calls since the start, most first'
 pid\t'Process id, ascending'
 filename\t'File name, ascending'
 line\t'Line, ascending; unknown lines come last'
-function\t'Function name, ascending'"
+function\t'Function name, ascending'
+time\t'Time in calls, most first; needs --durations'
+own\t'Time in calls without what they call, most first; likewise'
+mean\t'Mean time of a call, longest first; likewise'
+p50\t'Time that half of the calls did not exceed, longest first; likewise'
+p99\t'Time that 99 of 100 calls did not exceed, longest first; likewise'
+max\t'Longest call, longest first; likewise'"
 complete -c pytop -n "__fish_pytop_needs_command" -s g -l group-by -d 'Add rows up, over a file or a process' -r -f -a "function\t'One row a function of a process'
 file\t'One row a file, over all processes that run it'
 process\t'One row a process'"
@@ -51,6 +57,7 @@ complete -c pytop -n "__fish_pytop_needs_command" -l children -d 'Count the desc
 complete -c pytop -n "__fish_pytop_needs_command" -l once -d 'Print one snapshot after one interval, and end'
 complete -c pytop -n "__fish_pytop_needs_command" -s b -l batch -d 'Print snapshots as plain text, without a screen'
 complete -c pytop -n "__fish_pytop_needs_command" -s r -l reverse -d 'Reverse the order'
+complete -c pytop -n "__fish_pytop_needs_command" -l durations -d 'Measure how long calls take, too'
 complete -c pytop -n "__fish_pytop_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pytop -n "__fish_pytop_needs_command" -s V -l version -d 'Print version'
 complete -c pytop -n "__fish_pytop_needs_command" -a "trace" -d 'Show the calls of Python functions one by one, as they happen'

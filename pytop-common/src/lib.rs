@@ -8,6 +8,7 @@
 
 pub mod code;
 pub mod count;
+pub mod durations;
 pub mod marker;
 pub mod quick;
 pub mod runtime;

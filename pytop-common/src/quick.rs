@@ -22,6 +22,15 @@ pub struct QuickSite {
     pub line: u8,
     /// A [`Proof`](crate::code::Proof). Only of RESUME.
     pub proof: u8,
+    /// Added to the value of the register `identity`, in bytes.
+    pub identity_plus: i32,
+    /// Word of the register file that tells which call it is. Only where durations are measured.
+    pub identity: u8,
+    /// A [`Condition`](crate::trace::Condition). Only of an exit.
+    pub condition: u8,
+    /// From a frame to the pointer to the one that called it, where that one has to be looked at.
+    /// 0 elsewhere.
+    pub previous: u16,
 }
 
 /// The program that takes over from a quick one. The discriminant is the index into the table of
@@ -35,14 +44,20 @@ pub enum Continuation {
     Resume = 1,
     /// From one at the frame evaluation function.
     Evaluation = 2,
+    /// From one at a marker, where durations are measured.
+    TimedEntry = 3,
+    /// From one at the handler of a RESUME, likewise.
+    TimedResume = 4,
+    /// From one at the frame evaluation function, likewise.
+    TimedEvaluation = 5,
 }
 
 impl Continuation {
     /// Number of continuations.
-    pub const COUNT: u32 = 3;
+    pub const COUNT: u32 = 6;
 }
 
-const _: () = assert!(size_of::<QuickSite>() == 8);
+const _: () = assert!(size_of::<QuickSite>() == 16);
 
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, made of integers only, without padding (asserted above).

@@ -30,9 +30,23 @@ const ASCII: u64 = 1 << 6;
 const CODE_TYPE_NAME: u64 = u64::from_le_bytes(*b"code\0\0\0\0");
 const CODE_TYPE_NAME_BYTES: u64 = 0xff_ffff_ffff;
 
-struct Entered<'a> {
+/// A hit of the frame evaluation function.
+pub struct Entered<'a> {
     spec: &'a CodeSpec,
     code: u64,
+}
+
+impl Entered<'_> {
+    /// What is counted.
+    #[inline(always)]
+    pub fn key(&self, pid: u32) -> FrameKey {
+        FrameKey {
+            first: self.code,
+            second: CODE_OBJECT,
+            pid,
+            line: 0,
+        }
+    }
 }
 
 impl Subject for Entered<'_> {
@@ -51,17 +65,18 @@ impl Subject for Entered<'_> {
 #[inline(always)]
 pub fn count_evaluation(context: &ProbeContext, pid: u32) -> Result<(), Loss> {
     let site = argument::site(context);
+    let entered = entered(context, site)?;
+    counting::count(&entered.key(pid), &entered, site)
+}
+
+/// What is entered at the frame evaluation function.
+#[inline(always)]
+pub fn entered<'a>(context: &ProbeContext, site: u32) -> Result<Entered<'a>, Loss> {
     let spec = CODES.get(site).ok_or(Loss::UnknownSite)?;
     let frame = Registers::of(context).find(&spec.frame);
     let frame = frame.ok_or(Loss::Implausible)?;
     let code = code_of(frame, &spec.offsets)?;
-    let key = FrameKey {
-        first: code,
-        second: CODE_OBJECT,
-        pid,
-        line: 0,
-    };
-    counting::count(&key, &Entered { spec, code }, site)
+    Ok(Entered { spec, code })
 }
 
 /// A hit of the handler of a RESUME bytecode.
@@ -72,6 +87,25 @@ pub struct Resumed<'a> {
 }
 
 impl Resumed<'_> {
+    /// What is counted.
+    #[inline(always)]
+    pub fn key(&self, pid: u32) -> FrameKey {
+        FrameKey {
+            first: self.instruction,
+            second: RESUME,
+            pid,
+            line: 0,
+        }
+    }
+
+    /// Where its frame is, if it is an entry.
+    #[inline(always)]
+    pub fn address(&self) -> Result<u64, Loss> {
+        self.registers
+            .find(&self.spec.frame)
+            .ok_or(Loss::Implausible)
+    }
+
     /// The frame that is entered; `None` when the bytecode is no entry after all.
     #[inline(always)]
     pub fn frame(&self) -> Result<Option<u64>, Loss> {
@@ -174,13 +208,7 @@ pub fn count_resume(context: &ProbeContext, pid: u32) -> Result<(), Loss> {
     let Some(resumed) = resumed(context, site)? else {
         return Ok(());
     };
-    let key = FrameKey {
-        first: resumed.instruction,
-        second: RESUME,
-        pid,
-        line: 0,
-    };
-    counting::count(&key, &resumed, site)
+    counting::count(&resumed.key(pid), &resumed, site)
 }
 
 /// Reads memory of the process. What is not in memory is no sign of anything wrong.

@@ -14,6 +14,7 @@ use pytop_common::count::{
     BY_NAME, CHECK_INTERVAL, CLOSED, FrameCount, FrameKey, KnownFrame, LASTING_CALLS,
     LASTING_INTERVALS, Loss, ProcessName, SLOTS, Slot, Trust,
 };
+use pytop_common::durations::Named;
 
 use crate::maps::{self, ACTIVE, Counts, KNOWN, PROCESSES, Slots, TABLES};
 use crate::names::{self, Located};
@@ -27,28 +28,39 @@ pub trait Subject {
     fn verify(&self) -> Result<(), Loss> {
         Ok(())
     }
+
+    /// Is told the names under which it is counted, when they are not those of its key.
+    #[inline(always)]
+    fn is_called(&self, _text: u64, _line: i32) {}
 }
 
 /// Counts an entry.
 #[inline(always)]
 pub fn count<S: Subject>(key: &FrameKey, subject: &S, site: u32) -> Result<(), Loss> {
     let slots = ACTIVE.get(0).ok_or(Loss::TableFull)?;
-    if count_in_slot(slots, key) {
+    if count_in_slot(slots, key).is_some() {
         return Ok(());
     }
     count_with_care(slots, key, subject, site)
 }
 
-/// Counts an entry of a function that has a slot. `false` when it has none, or is to be looked at.
+/// Counts an entry of a function that has a slot, and returns that. `None` when it has none, or is to
+/// be looked at.
 #[inline(always)]
-pub fn count_in_slot(slots: &Slots, key: &FrameKey) -> bool {
-    if let Some(slot) = slot_of(slots, key)
-        && slot.calls % CHECK_INTERVAL != 0
-    {
-        maps::add(&raw mut slot.calls, 1);
-        return true;
+pub fn count_in_slot<'a>(slots: &'a Slots, key: &FrameKey) -> Option<&'a Slot> {
+    let slot = slot_of(slots, key).filter(|slot| slot.calls % CHECK_INTERVAL != 0)?;
+    maps::add(&raw mut slot.calls, 1);
+    Some(slot)
+}
+
+/// What the function of a slot is called.
+#[inline(always)]
+pub fn called(slot: &Slot) -> Named {
+    Named {
+        text: slot.names.text,
+        line: slot.line,
+        reserved: 0,
     }
-    false
 }
 
 /// The slot of a function that has one.
@@ -132,6 +144,7 @@ fn count_in_table<S: Subject>(
     replace(slots, key, count);
     subject.verify()?;
     let names = names::identify(&located).map_err(|_| Loss::UnreadableName)?;
+    subject.is_called(names.text, located.line);
     let by_name = FrameKey {
         first: names.text,
         second: BY_NAME,
@@ -168,6 +181,12 @@ fn trust(slots: &Slots, key: &FrameKey, count: &mut FrameCount) {
         slot.second = key.second;
         count.slot = number + 1;
     }
+}
+
+/// Which of the two halves of all intervals the current one is of, 0 or 1: the index of its table.
+#[inline(always)]
+pub fn half(slots: &Slots) -> u32 {
+    slot_mut(slots, SLOTS as u32).map_or(0, |header| header.calls as u32 & 1)
 }
 
 /// Trusts a function no more: from here on each of its entries is looked at, and what it was in the
@@ -264,6 +283,23 @@ pub fn remember_process(pid: u32, site: u32) {
         },
         0,
     );
+}
+
+/// What a function that was counted under this key is called; `None` when none was. The key of
+/// names is 0 when they are not known.
+#[inline(never)]
+pub fn names_of(key: &FrameKey) -> Option<Named> {
+    let slots = ACTIVE.get(0)?;
+    if let Some(slot) = slot_of(slots, key) {
+        return Some(called(slot));
+    }
+    let counts = TABLES.get(half(slots))?;
+    let count = count_mut(counts, key)?;
+    Some(Named {
+        text: count.names.text,
+        line: count.line,
+        reserved: 0,
+    })
 }
 
 #[inline(always)]

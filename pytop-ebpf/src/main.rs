@@ -15,6 +15,7 @@ mod argument;
 mod code;
 mod counting;
 mod door;
+mod durations;
 mod maps;
 mod marker;
 mod names;
@@ -83,6 +84,96 @@ fn go_on(context: &ProbeContext, continuation: Continuation) -> u32 {
     // SAFETY: nothing here has to be dropped.
     unsafe { maps::CONTINUATIONS.tail_call(context, continuation as u32) };
     maps::add_loss(Loss::UnknownSite);
+    0
+}
+
+/// [`function_entry`] where durations are measured.
+#[uprobe]
+fn timed_entry(context: ProbeContext) -> u32 {
+    finish(&context, pid(), durations::entry(&context))
+}
+
+/// [`evaluation`] where durations are measured.
+#[uprobe]
+fn timed_evaluation(context: ProbeContext) -> u32 {
+    finish(&context, pid(), durations::evaluation(&context))
+}
+
+/// [`resume`] where durations are measured.
+#[uprobe]
+fn timed_resume(context: ProbeContext) -> u32 {
+    finish(&context, pid(), durations::resume(&context))
+}
+
+/// [`timed_entry`], made for one form of the marker's arguments.
+#[uprobe]
+fn quick_timed_entry(context: ProbeContext) -> u32 {
+    if durations::quick_entry(&context) {
+        return 0;
+    }
+    go_on(&context, Continuation::TimedEntry)
+}
+
+/// [`timed_evaluation`], made for one register and one layout of frames.
+#[uprobe]
+fn quick_timed_evaluation(context: ProbeContext) -> u32 {
+    if durations::quick_evaluation(&context) {
+        return 0;
+    }
+    go_on(&context, Continuation::TimedEvaluation)
+}
+
+/// [`timed_resume`], made for one register and one meaning of the processor's flags.
+#[uprobe]
+fn quick_timed_resume(context: ProbeContext) -> u32 {
+    if durations::quick_resume(&context) {
+        return 0;
+    }
+    go_on(&context, Continuation::TimedResume)
+}
+
+/// Times a call that ends at a `function__return` marker.
+#[uprobe]
+fn timed_return(context: ProbeContext) -> u32 {
+    finish(&context, pid(), durations::marked_exit(&context))
+}
+
+/// [`timed_return`], made for one form of the marker's arguments.
+#[uprobe]
+fn quick_timed_return(context: ProbeContext) -> u32 {
+    durations::quick_marked_exit(&context);
+    0
+}
+
+/// Times a call that ends where the frame evaluation function returns, CPython 3.6 to 3.10.
+#[uprobe]
+fn timed_evaluated(context: ProbeContext) -> u32 {
+    finish(&context, pid(), durations::evaluated(&context))
+}
+
+/// Times a call that ends at the handler of a bytecode, CPython 3.11 and later.
+#[uprobe]
+fn timed_leave(context: ProbeContext) -> u32 {
+    finish(&context, pid(), durations::bytecode_exit(&context))
+}
+
+/// [`timed_evaluated`] and [`timed_leave`], made for one register.
+#[uprobe]
+fn quick_timed_exit(context: ProbeContext) -> u32 {
+    durations::quick_exit(&context);
+    0
+}
+
+/// Notes an entry by an exception, where the marker tells the exit alone.
+#[uprobe]
+fn timed_throw(context: ProbeContext) -> u32 {
+    finish(&context, pid(), durations::throw(&context))
+}
+
+/// Notes that a generator was made, where the marker has told that its frame was entered.
+#[uprobe]
+fn timed_created(_context: ProbeContext) -> u32 {
+    durations::created();
     0
 }
 

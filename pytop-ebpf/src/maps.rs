@@ -11,6 +11,9 @@ use pytop_common::count::{
     FrameCount, FrameKey, FrameText, KnownFrame, Loss, Problem, ProblemKey, ProcessName, SITES,
     SLOTS, Slot,
 };
+use pytop_common::durations::{
+    MORE_STACKS, RECORDS, Record, SPILLED, STACKS, Spilled, SpilledKey, Stack, Untimed,
+};
 use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::Continuation;
 use pytop_common::runtime::{RuntimeCount, RuntimeSpec};
@@ -125,6 +128,37 @@ pub static COLLECTING: LruHashMap<u64, u64, 8192> = LruHashMap::new();
 #[btf_map]
 pub static RUNTIME_LOSSES: Array<u64, 1> = Array::new();
 
+/// The calls that run, by the number of the thread. This and all below are of a size that matters only
+/// where durations are measured.
+#[btf_map]
+pub static RUNNING: Array<Stack, STACKS, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// The calls that run in threads whose place there is taken, by the process and the thread.
+#[btf_map]
+pub static MORE_RUNNING: HashMap<u64, Stack, MORE_STACKS, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// What a new entry of [`MORE_RUNNING`] is made from: a program's stack has no room for one.
+#[btf_map]
+pub static EMPTY_STACK: Array<Stack, 1> = Array::new();
+
+/// The calls that have ended: first those of one half of the intervals, then those of the other.
+#[btf_map]
+pub static FINISHED: Array<Record, { 2 * RECORDS }, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// The same of functions without a record, in the one half of the intervals. It has its memory from the
+/// start: of many that come at once, the kernel does not always find some for each.
+#[btf_map]
+pub static SPILLED_EVEN: HashMap<SpilledKey, Spilled, SPILLED> = HashMap::new();
+
+/// The same in the other half.
+#[btf_map]
+pub static SPILLED_ODD: HashMap<SpilledKey, Spilled, SPILLED> = HashMap::new();
+
+/// Calls without a duration since the start, by [`Untimed`].
+#[btf_map]
+pub static UNTIMED: Array<u64, { Untimed::COUNT as usize }> = Array::new();
+
 /// Counts a hit that is in no row.
 #[inline(always)]
 pub fn add_loss(loss: Loss) {
@@ -154,6 +188,13 @@ pub fn add(counter: *mut u64, value: u64) {
     // SAFETY: the pointer comes from a map lookup and is aligned; the kernel keeps it valid while
     // the program runs.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
+}
+
+/// [`add`] for half a word.
+#[inline(always)]
+pub fn add_half(counter: *mut u32, value: u32) {
+    // SAFETY: as for `add`.
+    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(counter, value) };
 }
 
 /// Makes a word of a map at least as large as `value`.

@@ -35,6 +35,17 @@ impl Marked {
         Ok(marked)
     }
 
+    /// The function of a process.
+    #[inline(always)]
+    pub fn key(&self, pid: u32) -> FrameKey {
+        FrameKey {
+            first: self.filename,
+            second: self.function,
+            pid,
+            line: self.line,
+        }
+    }
+
     /// Where the names are.
     #[inline(always)]
     pub fn located(&self) -> Located {
@@ -63,11 +74,5 @@ impl Subject for Marked {
 pub fn count(context: &ProbeContext, pid: u32) -> Result<(), Loss> {
     let site = argument::site(context);
     let marked = Marked::of(context)?;
-    let key = FrameKey {
-        first: marked.filename,
-        second: marked.function,
-        pid,
-        line: marked.line,
-    };
-    counting::count(&key, &marked, site)
+    counting::count(&marked.key(pid), &marked, site)
 }

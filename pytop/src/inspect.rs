@@ -15,7 +15,7 @@ use crate::discover::error::FileError;
 use crate::discover::{Finder, Found, InterpreterFile, LookError, ProcRoot};
 use crate::model::{Method, Text};
 use crate::os_error::describe;
-use crate::session::{Planner, environment};
+use crate::session::{Planner, Purpose, environment};
 
 /// A file with its markers.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Inspector {
                 ProcRoot::host().context("cannot open /proc")?,
                 Box::new(|file, path| cpython::examine(file, path).map_err(Into::into)),
             ),
-            planner: Planner::new(MethodChoice::Auto, false),
+            planner: Planner::new(MethodChoice::Auto, Purpose::Counting),
         })
     }
 

@@ -127,6 +127,7 @@ fn top(cli: &Top) -> Result<ExitCode, Failure> {
         capacity: cli.table_size.map_or(Capacity::AsNeeded, Capacity::Fixed),
         trace: None,
         max_overhead: cli.max_overhead.map(MaxOverhead::share),
+        durations: cli.durations,
         count_nothing: cli.count_nothing,
     };
     let (to_us, updates) = channel(WAITING_UPDATES);

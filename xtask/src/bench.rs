@@ -126,6 +126,7 @@ impl Bench {
         for method in methods {
             contestants.push(Contestant::empty(pytop, method));
             contestants.push(Contestant::method(pytop, method));
+            contestants.push(Contestant::durations(pytop, method));
         }
         let has_rival = methods.contains(&"marker") && find("bpftrace").is_some();
         if has_rival {
@@ -171,11 +172,19 @@ impl Bench {
         };
         let mut by_marker = None;
         for _ in methods {
-            let (Some((empty, floor)), Some((name, counted))) = (next(), next()) else {
+            let (Some((empty, floor)), Some((name, counted)), Some((both, timed))) =
+                (next(), next(), next())
+            else {
                 break;
             };
             print(empty, &floor, added(&floor));
             print(name, &counted, added(&floor));
+            print(both, &timed, added(&floor));
+            println!(
+                "{:<16} {:>41.2}x of a call that is counted only",
+                "",
+                added(&timed) / added(&counted)
+            );
             by_marker = by_marker.or(Some((added(&floor), added(&counted))));
             if floor.median < 2.0 * base.median {
                 println!("a probe should cost far more than a call: is something else tracing?");

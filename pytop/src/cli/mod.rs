@@ -193,7 +193,7 @@ mod tests {
             (
                 "-s cals",
                 "invalid value 'cals' for '--sort <KEY>' [possible values: calls, total, pid, \
-                 filename, line, function]\n  did you mean 'calls'?"
+                 filename, line, function, time, own, mean, p50, p99, max]\n  did you mean 'calls'?"
                     .to_owned(),
             ),
             (

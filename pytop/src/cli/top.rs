@@ -59,7 +59,7 @@ pub struct Top {
     #[arg(short, long, value_name = "N", value_parser = top, allow_negative_numbers = true)]
     pub top: Option<usize>,
 
-    /// Sort by this; most calls first, all else smallest first
+    /// Sort by this; most calls and longest durations first, all else smallest first
     #[arg(short, long, value_name = "KEY", value_enum, default_value_t)]
     pub sort: SortKey,
 
@@ -93,8 +93,17 @@ pub struct Top {
     /// part of the time only, and its calls are estimates: marked by a ~ in tables and by
     /// "estimated" in JSON. All others are counted exactly, as without the option.
     #[arg(long, value_name = "PERCENT|auto", value_parser = max_overhead,
-        allow_negative_numbers = true)]
+        allow_negative_numbers = true, conflicts_with = "durations")]
     pub max_overhead: Option<MaxOverhead>,
+
+    /// Measure how long calls take, too
+    ///
+    /// Adds for each function the time in it (recursion counts once), its own time without the
+    /// functions that it calls, and the mean, the median (p50), p99 and maximum of its calls. It is
+    /// wall-clock time, waiting included. A second probe is hit when a call ends, so a call costs
+    /// about twice as much.
+    #[arg(long)]
+    pub durations: bool,
 
     /// Functions that can be counted in one interval [default: as many as needed]
     ///
@@ -173,6 +182,9 @@ impl Top {
         if !has_command && arguments.iter().skip(1).any(|argument| argument == "--") {
             return Err("there is no command after '--'");
         }
+        if self.sort.is_of_durations() && !self.durations {
+            return Err("to sort by durations, they have to be measured: '--durations'");
+        }
         self.pids.sort_unstable();
         self.pids.dedup();
         Ok(())
@@ -198,6 +210,7 @@ impl Top {
             reverse: self.reverse,
             group_by: self.group_by,
             filter: self.filter.clone(),
+            durations: self.durations,
             top: Some(self.top.unwrap_or(TOP)).filter(|top| *top != 0),
             ..View::default()
         }
@@ -308,6 +321,8 @@ mod tests {
             ("-s filename", |cli| cli.view().sort == SortKey::Filename),
             ("-s line", |cli| cli.view().sort == SortKey::Line),
             ("-s function", |cli| cli.view().sort == SortKey::Function),
+            ("--durations", |cli| cli.durations && cli.view().durations),
+            ("--durations -s p99", |cli| cli.view().sort == SortKey::P99),
             ("-r", |cli| cli.view().reverse),
             ("--reverse", |cli| cli.view().reverse),
             ("-g file", |cli| cli.view().group_by == GroupBy::File),

@@ -62,6 +62,8 @@ pub enum Says {
     Evaluated(FrameSpec),
     /// A bytecode leaves a frame.
     Leave(FrameSpec),
+    /// A frame is taken off the stack in another way than by a bytecode: by an exception.
+    Unwind(FrameSpec),
     /// The frame evaluation function of 3.11 and later begins, perhaps with an exception.
     Throw(FrameSpec),
     /// A generator was made.
@@ -75,6 +77,9 @@ pub enum Entries {
     Marker,
     /// Those of its bytecodes or of its evaluation function.
     Code,
+    /// The same, and a call that returns is to cost as little as can be. Some exits are told twice
+    /// then: by the bytecode, and where the frame is taken off the stack.
+    QuickCode,
 }
 
 /// Finds the probes that a trace needs beside those with which entries are counted, in a file that
@@ -115,8 +120,9 @@ pub(super) fn probes(
     let dynamic = Dynamic::read(&elf)?;
     match entries {
         Entries::Marker => marked(&elf, &dynamic, version),
-        Entries::Code if version.minor() < (3, 11) => evaluated(&elf, &dynamic, version),
+        _ if version.minor() < (3, 11) => evaluated(&elf, &dynamic, version),
         Entries::Code => resumed(&elf, &dynamic, version),
+        Entries::QuickCode => quickly_resumed(&elf, &dynamic, version),
     }
 }
 
@@ -239,6 +245,71 @@ fn resumed(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Vec<Tra
     Ok(probes)
 }
 
+/// The same, by the bytecodes that return, which cost less than what they call: the processor has
+/// foreseen where a function returns to, and the trap makes it forget that.
+fn quickly_resumed(
+    elf: &Elf<'_>,
+    dynamic: &Dynamic,
+    version: Version,
+) -> Result<Vec<TraceProbe>, Failure> {
+    let leaving = resume::leaving(elf, dynamic, version)?;
+    let layout = layout::read(elf, dynamic, version)?;
+    let spec = |frame| {
+        Ok::<_, NotCountable>(FrameSpec {
+            frame,
+            offsets: offsets(&layout).ok_or(TOO_LARGE)?,
+            ..FrameSpec::default()
+        })
+    };
+    let mut probes = Vec::new();
+    for (file_offset, frame) in leaving.returns.iter().chain([&leaving.yields]) {
+        let frame = location(*frame).ok_or(TOO_LARGE)?;
+        probes.push(unmarked(*file_offset, Says::Leave(spec(frame)?)));
+    }
+    for (file_offset, frame) in unwound(elf, dynamic, version, &leaving)? {
+        probes.push(unmarked(file_offset, Says::Unwind(spec(frame)?)));
+    }
+    Ok(probes)
+}
+
+/// Where else a frame is taken off the stack, and where the frame is then: at the calls of the
+/// function that does so, or where it begins. None in 3.11, and where that function is not known.
+fn unwound(
+    elf: &Elf<'_>,
+    dynamic: &Dynamic,
+    version: Version,
+    leaving: &resume::Leaving,
+) -> Result<Vec<(u64, Location)>, Failure> {
+    let Some(symbol) = taker(elf, dynamic, version)? else {
+        return Ok(Vec::new());
+    };
+    let piece = symbol.address..symbol.address.saturating_add(1);
+    let calls = jumps::search(elf, std::slice::from_ref(&piece), None)?;
+    let calls = calls.map_or_else(Vec::new, |found| found.jumps);
+    let others = leaving.not_returning(calls.iter().map(|jump| jump.from).collect());
+    let second = Location {
+        register: SECOND_ARGUMENT,
+        ..Location::NONE
+    };
+    let offset = |address| elf.file_offset(address, CALL, |segment| segment.executable);
+    let places: Option<Vec<_>> = others
+        .iter()
+        .map(|call| Some((offset(*call)?, second)))
+        .collect();
+    match places {
+        Some(places) if !places.is_empty() => Ok(places),
+        _ => Ok(begin(elf, &symbol)?
+            .map(|begin| (begin.file_offset, begin.second))
+            .into_iter()
+            .collect()),
+    }
+}
+
+/// The word of `struct pt_regs` that holds the second argument of a function.
+const SECOND_ARGUMENT: u8 = 13;
+/// The least length of a direct call or jump, in bytes.
+const CALL: u64 = 2;
+
 /// The begin of the function that takes a frame off the stack when it has returned or was left by an
 /// exception, 3.12 and later. 3.11 calls it only for frames that Python code has called.
 ///
@@ -246,15 +317,18 @@ fn resumed(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Vec<Tra
 /// void _PyEval_FrameClearAndPop(PyThreadState *tstate, _PyInterpreterFrame *frame);
 /// ```
 fn taken_off(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Option<Begin>, Failure> {
-    let name = match version.minor() {
-        (3, 11) => return Ok(None),
-        (3, 12) => "_PyEvalFrameClearAndPop",
-        _ => "_PyEval_FrameClearAndPop",
-    };
-    Ok(match eval::function(elf, dynamic, name)? {
+    Ok(match taker(elf, dynamic, version)? {
         Some(symbol) => begin(elf, &symbol)?,
         None => None,
     })
+}
+
+fn taker(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Option<Symbol>, Failure> {
+    match version.minor() {
+        (3, 11) => Ok(None),
+        (3, 12) => eval::function(elf, dynamic, "_PyEvalFrameClearAndPop"),
+        _ => eval::function(elf, dynamic, "_PyEval_FrameClearAndPop"),
+    }
 }
 
 /// The begin of the function that evaluates a frame, 3.11 and later:

@@ -36,7 +36,7 @@ pub fn listing(image: &[u8]) -> Option<Listing> {
 #[must_use]
 pub fn exits(image: &[u8], interpreter: &Interpreter) -> Vec<u64> {
     let mut offsets = Vec::new();
-    for entries in [Entries::Marker, Entries::Code] {
+    for entries in [Entries::Marker, Entries::Code, Entries::QuickCode] {
         let probes = exits::probes(&image, image.len() as u64, interpreter, entries);
         let probes = probes.unwrap_or_default();
         offsets.extend(probes.iter().map(|probe| probe.file_offset));

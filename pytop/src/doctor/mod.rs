@@ -14,7 +14,7 @@ use crate::cpython::Version;
 use crate::inspect::Verdict;
 use crate::model::Text;
 use crate::probe::{Capacity, Survey};
-use crate::session::Planner;
+use crate::session::{Planner, Purpose};
 
 /// All that was found.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Diagnosis {
     /// There is no `/proc` to look at.
     pub fn make() -> Result<Self> {
         let survey = Survey::take(Capacity::default());
-        let mut planner = Planner::new(crate::cli::MethodChoice::Auto, false);
+        let mut planner = Planner::new(crate::cli::MethodChoice::Auto, Purpose::Counting);
         let mut findings = vec![kernel::version(&survey)];
         findings.extend(restrictions::all(&survey));
         findings.extend(kernel::all(&survey));

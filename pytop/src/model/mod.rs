@@ -1,5 +1,6 @@
 //! What is shown: snapshots of an interval, their rows, and what is derived from them.
 
+pub mod durations;
 pub mod filter;
 pub mod function;
 pub mod group;
@@ -11,6 +12,7 @@ pub mod text;
 pub mod totals;
 pub mod view;
 
+pub use durations::{Durations, Untimed};
 pub use filter::{Filter, FilterError, Highlights};
 pub use function::Function;
 pub use group::{EntryKey, GroupBy};

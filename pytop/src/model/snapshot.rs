@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Function, Runtime, Text};
+use super::{Durations, Function, Runtime, Text, Untimed};
 
 /// Everything that was counted between the end of the snapshot before and `time`.
 #[derive(Clone, Debug)]
@@ -14,11 +14,14 @@ pub struct Snapshot {
     pub interval: Duration,
     /// How long it took to take the counts out of the kernel.
     pub drain: Duration,
-    /// Every function that was entered in the interval, none left out. In no order, but mostly in
+    /// Every function that was entered in the interval, none left out; where durations are measured,
+    /// those that were left, too. In no order, but mostly in
     /// that of the snapshot before.
     pub rows: Vec<Row>,
     /// Calls that are in no row.
     pub uncounted: Uncounted,
+    /// Calls without a duration; `None` where durations are not measured.
+    pub untimed: Option<Untimed>,
     /// Every CPython process that lived in the interval, in the order of their pids.
     pub processes: Vec<ProcessStatus>,
 }
@@ -30,6 +33,8 @@ pub struct Row {
     pub function: Arc<Function>,
     /// Entries in the interval.
     pub calls: u64,
+    /// The calls that have ended in the interval; `None` where none was seen ending.
+    pub durations: Option<Arc<Durations>>,
 }
 
 impl Row {
@@ -46,6 +51,7 @@ impl Row {
         Self {
             function: Arc::new(function),
             calls,
+            durations: None,
         }
     }
 }

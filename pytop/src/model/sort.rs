@@ -1,8 +1,9 @@
 //! The order of entries.
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
-use super::{Entry, Text};
+use super::{Durations, Entry, Text};
 
 /// What entries are sorted by. Numbers of calls come most first, everything else ascending.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -20,10 +21,22 @@ pub enum SortKey {
     Line,
     /// Function name, ascending.
     Function,
+    /// Time in calls, most first; needs --durations.
+    Time,
+    /// Time in calls without what they call, most first; likewise.
+    Own,
+    /// Mean time of a call, longest first; likewise.
+    Mean,
+    /// Time that half of the calls did not exceed, longest first; likewise.
+    P50,
+    /// Time that 99 of 100 calls did not exceed, longest first; likewise.
+    P99,
+    /// Longest call, longest first; likewise.
+    Max,
 }
 
 impl SortKey {
-    /// Every key, in the order of the table's columns.
+    /// Every key that there always is, in the order of the table's columns.
     pub const ALL: [Self; 6] = [
         Self::Pid,
         Self::Filename,
@@ -32,6 +45,66 @@ impl SortKey {
         Self::Calls,
         Self::Total,
     ];
+
+    /// Every key that there is where durations are measured, in the order of the columns.
+    pub const WITH_DURATIONS: [Self; 12] = [
+        Self::Pid,
+        Self::Filename,
+        Self::Line,
+        Self::Function,
+        Self::Calls,
+        Self::Time,
+        Self::Own,
+        Self::Mean,
+        Self::P50,
+        Self::P99,
+        Self::Max,
+        Self::Total,
+    ];
+
+    /// Those that there are where durations are measured, in the order of their columns.
+    pub const OF_DURATIONS: [Self; 6] = [
+        Self::Time,
+        Self::Own,
+        Self::Mean,
+        Self::P50,
+        Self::P99,
+        Self::Max,
+    ];
+
+    /// Every key that there is.
+    #[must_use]
+    pub fn all(with_durations: bool) -> &'static [Self] {
+        if with_durations {
+            &Self::WITH_DURATIONS
+        } else {
+            &Self::ALL
+        }
+    }
+
+    /// The columns of durations of a table that is so wide, of which the one that sorts is always one.
+    #[must_use]
+    pub fn durations_within(width: usize, sort: Self) -> Vec<Self> {
+        let mut keys = match width {
+            ..72 => vec![Self::Time],
+            72..96 => vec![Self::Time, Self::P50, Self::P99],
+            96..116 => vec![Self::Time, Self::Own, Self::P50, Self::P99],
+            _ => Self::OF_DURATIONS.to_vec(),
+        };
+        if sort.is_of_durations()
+            && !keys.contains(&sort)
+            && let Some(last) = keys.last_mut()
+        {
+            *last = sort;
+        }
+        keys
+    }
+
+    /// Whether it is there only where durations are measured.
+    #[must_use]
+    pub fn is_of_durations(self) -> bool {
+        Self::OF_DURATIONS.contains(&self)
+    }
 
     /// The name that the command line uses.
     #[must_use]
@@ -43,13 +116,19 @@ impl SortKey {
             Self::Filename => "filename",
             Self::Line => "line",
             Self::Function => "function",
+            Self::Time => "time",
+            Self::Own => "own",
+            Self::Mean => "mean",
+            Self::P50 => "p50",
+            Self::P99 => "p99",
+            Self::Max => "max",
         }
     }
 
     /// Whether the largest comes first when the order is not reversed.
     #[must_use]
     pub fn is_descending(self) -> bool {
-        matches!(self, Self::Calls | Self::Total)
+        matches!(self, Self::Calls | Self::Total) || self.is_of_durations()
     }
 
     /// The order of two entries. Only entries with the same key are equal, so that rows of equal
@@ -75,6 +154,22 @@ impl SortKey {
             Self::Filename => left.filename().cmp(&right.filename()),
             Self::Line => line(left).cmp(&line(right)),
             Self::Function => left.function().cmp(&right.function()),
+            _ => self.of(right.durations()).cmp(&self.of(left.durations())),
+        }
+    }
+
+    /// What is told of durations; `None` for other keys, too.
+    #[must_use]
+    pub fn of(self, durations: Option<&Durations>) -> Option<Duration> {
+        let durations = durations?;
+        match self {
+            Self::Time => Some(durations.total()),
+            Self::Own => Some(durations.own()),
+            Self::Mean => Some(durations.mean()),
+            Self::P50 => Some(durations.p50()),
+            Self::P99 => Some(durations.p99()),
+            Self::Max => Some(durations.longest()),
+            _ => None,
         }
     }
 }
@@ -87,6 +182,7 @@ pub(super) trait Place {
     fn function(&self) -> Option<&Text>;
     fn calls(&self) -> u64;
     fn total(&self) -> u64;
+    fn durations(&self) -> Option<&Durations>;
 }
 
 impl Place for Entry {
@@ -107,6 +203,9 @@ impl Place for Entry {
     }
     fn total(&self) -> u64 {
         self.total
+    }
+    fn durations(&self) -> Option<&Durations> {
+        self.durations.as_deref()
     }
 }
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 
-use super::{EntryKey, Function, History, Row, Snapshot, Text, Uncounted};
+use super::{Durations, EntryKey, Function, History, Row, Snapshot, Text, Uncounted};
 
 /// What is remembered of a function.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(crate) function: Arc<Function>,
     pub(crate) total: u64,
+    /// Of all calls that have ended.
+    durations: Option<Box<Durations>>,
     /// The last snapshot in which it was called.
     last_tick: u64,
 }
@@ -60,6 +62,9 @@ impl Totals {
             if let Some(known) = self.functions.get_mut(number) {
                 known.total = known.total.saturating_add(row.calls);
                 known.last_tick = self.tick;
+                if let Some(durations) = &row.durations {
+                    known.durations.get_or_insert_default().merge(durations);
+                }
                 if !Arc::ptr_eq(&known.function, &row.function) {
                     // The same names at another place, where it will be from now on.
                     known.function = Arc::clone(&row.function);
@@ -91,6 +96,7 @@ impl Totals {
         self.functions.push(Known {
             function: Arc::clone(function),
             total: 0,
+            durations: None,
             last_tick: self.tick,
         });
         self.numbers.insert(Arc::clone(function), number);
@@ -148,6 +154,14 @@ impl Totals {
     #[must_use]
     pub fn of(&self, row: &Row) -> u64 {
         self.get(&row.function).map_or(0, |known| known.total)
+    }
+
+    /// The calls of a function that have ended, in total; `None` when there is none.
+    #[must_use]
+    pub fn durations_of(&self, function: &Function) -> Option<Durations> {
+        let mut durations = Durations::clone(self.get(function)?.durations.as_deref()?);
+        durations.settle();
+        Some(durations)
     }
 
     /// Calls in total of what a displayed row stands for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::sort::{Place, first};
-use super::{EntryKey, Filter, Function, GroupBy, Snapshot, SortKey, Text, Totals};
+use super::{Durations, EntryKey, Filter, Function, GroupBy, Snapshot, SortKey, Text, Totals};
 
 /// What is shown of a snapshot, and in which order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,6 +22,8 @@ pub struct View {
     pub top: Option<usize>,
     /// Rows without a call in the interval too, if they had one before.
     pub idle: bool,
+    /// Durations are measured, and shown.
+    pub durations: bool,
 }
 
 /// One displayed row.
@@ -46,6 +48,9 @@ pub struct Entry {
     /// The calls are an estimate, at least in part. The share of its processor time in which the
     /// process was counted; the smallest of several processes.
     pub estimated: Option<f64>,
+    /// Calls that have ended in the interval; `None` where none was seen ending, and for groups, whose
+    /// functions run within each other.
+    pub durations: Option<Arc<Durations>>,
 }
 
 impl View {
@@ -109,6 +114,7 @@ impl View {
         let called = snapshot.rows.iter().map(|row| Candidate {
             function: &row.function,
             calls: row.calls,
+            durations: row.durations.as_ref(),
             total: finder.find(&row.function).map_or(0, |known| known.total),
         });
         let kept = match kept {
@@ -121,6 +127,7 @@ impl View {
             .map(|known| Candidate {
                 function: &known.function,
                 calls: 0,
+                durations: None,
                 total: known.total,
             });
         let mut subject = String::new();
@@ -134,7 +141,7 @@ impl View {
         });
         let entries = first.into_iter();
         entries
-            .map(|it| Entry::function(it.function, it.calls, it.total))
+            .map(|it| Entry::function(it.function, it.calls, it.total, it.durations))
             .collect()
     }
 
@@ -224,12 +231,18 @@ impl Group {
             processes: self.pids.len(),
             share: 0.0,
             estimated,
+            durations: None,
         }
     }
 }
 
 impl Entry {
-    fn function(function: &Arc<Function>, calls: u64, total: u64) -> Self {
+    fn function(
+        function: &Arc<Function>,
+        calls: u64,
+        total: u64,
+        durations: Option<&Arc<Durations>>,
+    ) -> Self {
         Self {
             key: EntryKey::Function(Arc::clone(function)),
             pid: Some(function.pid),
@@ -240,6 +253,7 @@ impl Entry {
             processes: 1,
             share: 0.0,
             estimated: None,
+            durations: durations.cloned(),
         }
     }
 
@@ -277,6 +291,7 @@ struct Candidate<'a> {
     function: &'a Arc<Function>,
     calls: u64,
     total: u64,
+    durations: Option<&'a Arc<Durations>>,
 }
 
 impl Place for Candidate<'_> {
@@ -297,6 +312,9 @@ impl Place for Candidate<'_> {
     }
     fn total(&self) -> u64 {
         self.total
+    }
+    fn durations(&self) -> Option<&Durations> {
+        self.durations.map(|durations| &**durations)
     }
 }
 
@@ -328,6 +346,7 @@ pub(crate) mod tests {
             drain: Duration::from_millis(20),
             rows,
             uncounted: Uncounted::default(),
+            untimed: None,
             processes: Vec::new(),
         }
     }

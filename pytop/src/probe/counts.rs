@@ -24,12 +24,13 @@ use pytop_common::count::{
 };
 use pytop_common::runtime::RuntimeCount;
 
+use super::durations::{Durations, Ended};
 use super::kernel::{SiteId, take_map};
 use super::runtime::RuntimeCounts;
 use super::slots::{ENTRIES, SlotMemory};
 use super::syscall;
 use super::texts::{Names, Texts};
-use crate::model::Text;
+use crate::model::{Text, Untimed};
 
 /// Entries that one system call takes out of a table: few enough that they are still in a
 /// processor's own cache when they are looked at.
@@ -100,6 +101,11 @@ pub struct Drained {
     pub runtime: Vec<(u32, RuntimeCount)>,
     /// Collections and imports for which there was no room.
     pub runtime_lost: u64,
+    /// Calls that have ended in the interval, where durations are measured. Two of them can have the
+    /// same pid, names and line.
+    pub ended: Vec<Ended>,
+    /// Calls without a duration; `None` where durations are not measured.
+    pub untimed: Option<Untimed>,
 }
 
 /// What makes the counts of a process incomplete.
@@ -174,6 +180,7 @@ pub(super) struct Counts {
     losses_before: [u64; Loss::COUNT as usize],
     problems: HashMap<MapData, ProblemKey, u64>,
     runtime: RuntimeCounts,
+    durations: Option<Durations>,
 }
 
 /// What calls are counted in, in every other interval.
@@ -186,7 +193,12 @@ struct Half {
 }
 
 impl Counts {
-    pub(super) fn new(ebpf: &mut Ebpf, capacity: Capacity) -> Result<Self, MapError> {
+    pub(super) fn new(
+        ebpf: &mut Ebpf,
+        capacity: Capacity,
+        with_durations: bool,
+    ) -> Result<Self, MapError> {
+        let durations = with_durations.then(|| Durations::new(ebpf)).transpose()?;
         let mut take = |name: &str| {
             take_map(ebpf, name).map_err(|_| MapError::InvalidName {
                 name: name.to_owned(),
@@ -225,6 +237,7 @@ impl Counts {
             losses_before: [0; Loss::COUNT as usize],
             problems,
             runtime,
+            durations,
         })
     }
 
@@ -298,21 +311,18 @@ impl Counts {
             }
             is_named
         });
+        let (ended, untimed) = match &mut self.durations {
+            Some(durations) => {
+                let (ended, untimed) = durations.drain(index, texts)?;
+                (ended, Some(untimed))
+            }
+            None => (Vec::new(), None),
+        };
         texts.end_interval();
 
         self.frames = frames.len();
         let needed = entries.saturating_add(losses.table_full);
-        self.size = self.capacity.after(self.size, needed);
-        if full.size < self.size {
-            // Without the memory for it, the old one goes on, and says what it has no room for.
-            let larger = new_table(self.size).ok();
-            if let Some(larger) = larger
-                && self.tables.set(u32::from(index != 0), &larger, 0).is_ok()
-            {
-                full.table = larger;
-                full.size = self.size;
-            }
-        }
+        self.grow(index, needed);
         let incomplete = self.incomplete()?;
         let runtime = self.runtime.take(index)?;
         let runtime_lost = self.runtime.take_lost()?;
@@ -324,7 +334,24 @@ impl Counts {
             incomplete,
             runtime,
             runtime_lost,
+            ended,
+            untimed,
         })
+    }
+
+    /// Has the table that is empty now be as large as it should be after an interval in which so many
+    /// entries were needed.
+    fn grow(&mut self, index: usize, needed: u64) {
+        self.size = self.capacity.after(self.size, needed);
+        if let Some(half) = self.halves.get_mut(index)
+            && half.size < self.size
+            // Without the memory for it, the old one goes on, and says what it has no room for.
+            && let Ok(larger) = new_table(self.size)
+            && self.tables.set(u32::from(index != 0), &larger, 0).is_ok()
+        {
+            half.table = larger;
+            half.size = self.size;
+        }
     }
 
     /// The calls of this interval so far, by process, but for those of functions that are new.
@@ -333,6 +360,13 @@ impl Counts {
             half.memory.visit(|owner, calls| {
                 visit(u32::try_from(owner >> 32).unwrap_or(0), calls);
             });
+        }
+    }
+
+    /// A process has another program now: the calls of the old one run no more.
+    pub(super) fn forget_running(&mut self, pid: u32) {
+        if let Some(durations) = &mut self.durations {
+            durations.forget_process(pid);
         }
     }
 

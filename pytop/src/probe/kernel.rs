@@ -48,6 +48,10 @@ pub enum Description {
     Frame(FrameSpec),
     /// What the marker of a collection or an import tells.
     Runtime(RuntimeSpec),
+    /// The same of a probe without a marker at which calls begin to be timed.
+    Timed(CodeSpec, FrameSpec),
+    /// The same of one where that ends.
+    Exit(FrameSpec),
     /// That it was hit is all.
     Nothing,
 }
@@ -93,6 +97,15 @@ impl Room {
     };
 }
 
+/// The maps that durations take. They have some 70 MiB, and more for what finds no room there.
+const ROOM_OF_DURATIONS: [&str; 5] = [
+    "RUNNING",
+    "MORE_RUNNING",
+    "FINISHED",
+    "SPILLED_EVEN",
+    "SPILLED_ODD",
+];
+
 /// Why the programs could not be loaded.
 #[derive(Debug, Error)]
 pub enum LoadError {
@@ -134,35 +147,45 @@ pub enum LoadError {
 impl Kernel {
     /// Loads programs and maps.
     pub fn load(capacity: Capacity) -> Result<Self, LoadError> {
-        Self::load_with(capacity, Room::NONE, true)
+        Self::load_with(capacity, Room::NONE, false, true)
+    }
+
+    /// Loads programs and maps for counting calls and measuring their durations.
+    pub fn load_for_durations(capacity: Capacity) -> Result<Self, LoadError> {
+        Self::load_with(capacity, Room::NONE, true, true)
     }
 
     /// [`Kernel::load`], but processes can be left out of the probes that are placed.
     pub fn load_with_gates(capacity: Capacity) -> Result<Self, LoadError> {
         let tracefs = Tracefs::open().map_err(explain_tracefs)?;
-        let mut kernel = Self::load_with(capacity, Room::NONE, false)?;
+        let mut kernel = Self::load_with(capacity, Room::NONE, false, false)?;
         kernel.tracefs = Some(tracefs);
         Ok(kernel)
     }
 
     /// Loads programs and maps for a trace.
     pub fn load_for_trace(room: Room) -> Result<Self, LoadError> {
-        Self::load_with(Capacity::Fixed(1), room, true)
+        Self::load_with(Capacity::Fixed(1), room, false, true)
     }
 
     /// [`Kernel::load`], but each probe becomes a perf event, as on kernels without `uprobe_multi`
     /// links.
     pub fn load_without_links(capacity: Capacity) -> Result<Self, LoadError> {
-        Self::load_with(capacity, Room::NONE, false)
+        Self::load_with(capacity, Room::NONE, false, false)
     }
 
-    fn load_with(capacity: Capacity, room: Room, links: bool) -> Result<Self, LoadError> {
+    fn load_with(
+        capacity: Capacity,
+        room: Room,
+        durations: bool,
+        links: bool,
+    ) -> Result<Self, LoadError> {
         let pmu_type = uprobe_pmu_type()?;
         require_uprobes(pmu_type)?;
-        let (mut ebpf, mut programs) = load_object(capacity, room)?;
+        let (mut ebpf, mut programs) = load_object(capacity, room, durations)?;
         // The kernel works at the one, and waits at the other.
         let (ready, counts) = thread::scope(|scope| {
-            let counts = scope.spawn(|| Counts::new(&mut ebpf, capacity));
+            let counts = scope.spawn(|| Counts::new(&mut ebpf, capacity, durations));
             let ready = prepare(&mut programs, links);
             (ready, counts.join())
         });
@@ -209,7 +232,13 @@ impl Kernel {
         match description {
             Description::Marker(spec) => self.markers.set(index, spec, 0).map_err(failed)?,
             Description::Code(spec) => self.codes.set(index, spec, 0).map_err(failed)?,
-            Description::Frame(spec) => self.frames.set(index, spec, 0).map_err(failed)?,
+            Description::Frame(spec) | Description::Exit(spec) => {
+                self.frames.set(index, spec, 0).map_err(failed)?;
+            }
+            Description::Timed(code, frame) => {
+                self.codes.set(index, code, 0).map_err(failed)?;
+                self.frames.set(index, frame, 0).map_err(failed)?;
+            }
             Description::Runtime(spec) => self.runtime.set(index, spec, 0).map_err(failed)?,
             Description::Nothing => {}
         }
@@ -315,6 +344,11 @@ impl Kernel {
         self.counts.notice()
     }
 
+    /// A process has another program now: the calls of the old one run no more.
+    pub fn forget_running(&mut self, pid: u32) {
+        self.counts.forget_running(pid);
+    }
+
     /// Forgets what the kernel knows of processes that have ended.
     pub fn forget_processes(&mut self, pids: impl IntoIterator<Item = u32>) {
         self.counts.forget_processes(pids);
@@ -332,11 +366,21 @@ fn prepare(programs: &mut Programs, links: bool) -> Result<(), LoadError> {
 }
 
 /// Makes the maps of the object, and takes its programs, none of which is loaded yet.
-fn load_object(capacity: Capacity, room: Room) -> Result<(Ebpf, Programs), LoadError> {
+fn load_object(
+    capacity: Capacity,
+    room: Room,
+    durations: bool,
+) -> Result<(Ebpf, Programs), LoadError> {
     let seed = rand_seed();
     // Kernel types are of no use to programs that read none, and the log costs time: whatever is
     // refused is a map.
-    let ebpf = EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    if !durations {
+        for map in ROOM_OF_DURATIONS {
+            loader.map_max_entries(map, 1);
+        }
+    }
+    let ebpf = loader
         .btf(None)
         .verifier_log_level(VerifierLogLevel::DISABLE)
         .override_global("SEED", &seed, true)

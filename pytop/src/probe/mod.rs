@@ -4,6 +4,7 @@
 //! Only this module talks to `bpf(2)`, `perf_event_open(2)` and `ptrace(2)`.
 
 mod counts;
+mod durations;
 mod events;
 mod gate;
 mod kernel;
@@ -22,6 +23,7 @@ mod tracefs;
 mod uprobe;
 
 pub use counts::{Capacity, Drained, Frame, Incomplete, Losses, Noticed, Seen};
+pub use durations::Ended;
 pub use events::{Events, Thread};
 pub use gate::{Apart, Gate};
 pub use kernel::{Description, Kernel, LoadError, Loaded, Room, SiteId, Survey};

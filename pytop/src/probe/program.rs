@@ -47,6 +47,22 @@ pub enum Program {
     TraceThrow,
     /// Tells that a generator was made.
     TraceCreated,
+    /// Counts entries at a `function__entry` marker, and begins to time them.
+    TimedEntry,
+    /// Ends that at a `function__return` marker.
+    TimedReturn,
+    /// Counts entries at the frame evaluation function, and begins to time them.
+    TimedEvaluation,
+    /// Ends that at the frame evaluation function.
+    TimedEvaluated,
+    /// Counts entries at the handler of a RESUME bytecode, and begins to time them.
+    TimedResume,
+    /// Ends that at the handler of a bytecode that leaves a frame.
+    TimedLeave,
+    /// Notes an entry by an exception, where durations are measured.
+    TimedThrow,
+    /// Notes that a generator was made, where durations are measured.
+    TimedCreated,
     /// Notes that code made by a just-in-time compiler runs.
     Compiled,
     /// Counts collections and imports at their markers.
@@ -80,6 +96,14 @@ impl Program {
             Self::TraceLeave => "trace_leave",
             Self::TraceThrow => "trace_throw",
             Self::TraceCreated => "trace_created",
+            Self::TimedEntry => "timed_entry",
+            Self::TimedReturn => "timed_return",
+            Self::TimedEvaluation => "timed_evaluation",
+            Self::TimedEvaluated => "timed_evaluated",
+            Self::TimedResume => "timed_resume",
+            Self::TimedLeave => "timed_leave",
+            Self::TimedThrow => "timed_throw",
+            Self::TimedCreated => "timed_created",
             Self::Compiled => "compiled",
             Self::RuntimeEvent => "runtime_event",
             Self::Door => "door",
@@ -91,14 +115,15 @@ impl Program {
 impl Program {
     /// Whether it runs at the entries of frames.
     pub(super) fn counts(self) -> bool {
-        !matches!(self, Self::Door | Self::Compiled)
+        !matches!(self, Self::Door | Self::Compiled | Self::RuntimeEvent)
     }
 }
 
 /// A quick program, and how the one is found that takes over from it.
 struct Quick {
     name: &'static str,
-    continuation: Continuation,
+    /// `None` when it leaves nothing to others.
+    continuation: Option<Continuation>,
 }
 
 impl Program {
@@ -106,15 +131,35 @@ impl Program {
         match self {
             Self::FunctionEntry => Some(Quick {
                 name: "quick_function_entry",
-                continuation: Continuation::FunctionEntry,
+                continuation: Some(Continuation::FunctionEntry),
             }),
             Self::Resume => Some(Quick {
                 name: "quick_resume",
-                continuation: Continuation::Resume,
+                continuation: Some(Continuation::Resume),
             }),
             Self::Evaluation => Some(Quick {
                 name: "quick_evaluation",
-                continuation: Continuation::Evaluation,
+                continuation: Some(Continuation::Evaluation),
+            }),
+            Self::TimedEntry => Some(Quick {
+                name: "quick_timed_entry",
+                continuation: Some(Continuation::TimedEntry),
+            }),
+            Self::TimedResume => Some(Quick {
+                name: "quick_timed_resume",
+                continuation: Some(Continuation::TimedResume),
+            }),
+            Self::TimedEvaluation => Some(Quick {
+                name: "quick_timed_evaluation",
+                continuation: Some(Continuation::TimedEvaluation),
+            }),
+            Self::TimedReturn => Some(Quick {
+                name: "quick_timed_return",
+                continuation: None,
+            }),
+            Self::TimedEvaluated | Self::TimedLeave => Some(Quick {
+                name: "quick_timed_exit",
+                continuation: None,
             }),
             _ => None,
         }
@@ -255,9 +300,11 @@ impl Programs {
             source,
             log: String::new(),
         };
-        let takes_over = self.get(program)?.as_raw_fd();
-        let (table, index) = (self.continuations.as_fd(), quick.continuation as u32);
-        syscall::set_element(table, index, &takes_over).map_err(refused)?;
+        if let Some(continuation) = quick.continuation {
+            let takes_over = self.get(program)?.as_raw_fd();
+            let (table, index) = (self.continuations.as_fd(), continuation as u32);
+            syscall::set_element(table, index, &takes_over).map_err(refused)?;
+        }
         let constants = constants().map_err(|error| ProgramError::Object(error.to_string()))?;
         let constants = constants.fd().as_fd();
         syscall::set_element(constants, 0, &site).map_err(refused)?;

@@ -1,6 +1,6 @@
 //! Which sites can have a quick program, and what is built into it.
 
-use pytop_common::code::{CodeSpec, Proof};
+use pytop_common::code::{CodeSpec, Location, Proof};
 use pytop_common::marker::{Argument, ArgumentKind, MarkerSpec, NO_REGISTER};
 use pytop_common::quick::QuickSite;
 
@@ -11,18 +11,42 @@ pub(super) fn quick_site(description: &Description) -> Option<QuickSite> {
     match description {
         Description::Marker(spec) => at_marker(spec),
         Description::Code(spec) => at_resume(spec).or_else(|| at_evaluation(spec)),
+        Description::Timed(code, frame) => {
+            let site = at_resume(code).or_else(|| at_evaluation(code))?;
+            identified(site, frame.stack, frame.offsets.previous)
+        }
+        Description::Exit(spec) => {
+            // Which of the two it is depends on what is left.
+            let of_frame = spec.frame.register != NO_REGISTER;
+            let identity = if of_frame { spec.frame } else { spec.stack };
+            let site = QuickSite {
+                condition: spec.condition,
+                ..QuickSite::default()
+            };
+            identified(site, identity, 0)
+        }
         Description::Frame(_) | Description::Runtime(_) | Description::Nothing => None,
     }
+}
+
+/// The identity of a call has to be in a register.
+fn identified(site: QuickSite, identity: Location, previous: u16) -> Option<QuickSite> {
+    let is_quick = identity.register != NO_REGISTER && identity.memory == 0;
+    is_quick.then_some(QuickSite {
+        identity_plus: i32::from(identity.plus),
+        identity: identity.register,
+        previous,
+        ..site
+    })
 }
 
 /// Each argument has to be in a register of its full width, or of at least the line's.
 fn at_marker(spec: &MarkerSpec) -> Option<QuickSite> {
     Some(QuickSite {
-        plus: 0,
         first: register(&spec.filename, 64)?,
         second: register(&spec.function, 64)?,
         line: register(&spec.line, 32)?,
-        proof: 0,
+        ..QuickSite::default()
     })
 }
 
@@ -41,9 +65,8 @@ fn at_resume(spec: &CodeSpec) -> Option<QuickSite> {
     is_quick.then_some(QuickSite {
         plus: i32::from(at.plus),
         first: at.register,
-        second: 0,
-        line: 0,
         proof: spec.rule.proof,
+        ..QuickSite::default()
     })
 }
 
@@ -58,15 +81,13 @@ fn at_evaluation(spec: &CodeSpec) -> Option<QuickSite> {
     is_quick.then_some(QuickSite {
         plus: i32::from(at.plus) + i32::from(spec.offsets.frame_to_code),
         first: at.register,
-        second: 0,
-        line: 0,
-        proof: 0,
+        ..QuickSite::default()
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use pytop_common::code::{Location, ResumeRule};
+    use pytop_common::code::ResumeRule;
 
     use super::*;
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use super::durations::{FIELDS, fields};
 use crate::model::{Entry, Snapshot, Text};
 
 const HEADER: [&str; 6] = ["time", "pid", "filename", "line", "function", "calls"];
@@ -13,22 +14,33 @@ pub(super) fn write(
     entries: &[Entry],
     with_header: bool,
 ) -> io::Result<()> {
+    let with_durations = snapshot.untimed.is_some();
     let mut lines = csv::Writer::from_writer(output);
     if with_header {
-        lines.write_record(HEADER).map_err(plain)?;
+        let header = HEADER.into_iter();
+        let header = header.chain(FIELDS.into_iter().filter(|_| with_durations));
+        lines.write_record(header).map_err(plain)?;
     }
     let time = humantime::format_rfc3339_millis(snapshot.time).to_string();
     for entry in entries {
-        lines
-            .write_record([
-                &*time,
-                &number(super::pid(entry)),
-                &text(entry.filename()),
-                &number(entry.line()),
-                &text(entry.name()),
-                &number(Some(entry.calls)),
-            ])
-            .map_err(plain)?;
+        let (pid, line, calls) = (super::pid(entry), entry.line(), Some(entry.calls));
+        let record = [
+            &*time,
+            &number(pid),
+            &text(entry.filename()),
+            &number(line),
+            &text(entry.name()),
+            &number(calls),
+        ];
+        for field in record {
+            lines.write_field(field).map_err(plain)?;
+        }
+        if with_durations {
+            for field in fields(entry.durations.as_deref()) {
+                lines.write_field(field).map_err(plain)?;
+            }
+        }
+        lines.write_record(None::<&[u8]>).map_err(plain)?;
     }
     lines.flush()
 }

@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use serde_json::ser::{CompactFormatter, Formatter};
 
+use super::durations::{MaybeDurations, Untimed};
 use crate::model::text::is_hidden;
 use crate::model::{Entry, Method, ProcessStatus, Snapshot, Text};
 
@@ -45,7 +46,8 @@ pub(super) fn write(
             implausible: snapshot.uncounted.implausible,
         },
         processes: snapshot.processes.iter().map(Process::from).collect(),
-        rows: Rows(entries),
+        untimed: snapshot.untimed.map(Untimed::from),
+        rows: Rows(entries, snapshot.untimed.is_some()),
     };
     write_line(output, &object)
 }
@@ -75,6 +77,8 @@ struct Object<'a> {
     functions: usize,
     uncounted: Uncounted,
     processes: Vec<Process<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    untimed: Option<Untimed>,
     rows: Rows<'a>,
 }
 
@@ -151,8 +155,9 @@ fn rounded(share: f64) -> f64 {
     (share * 1e6).round() / 1e6
 }
 
-/// Written from the entries as they are: there may be a hundred thousand.
-struct Rows<'a>(&'a [Entry]);
+/// Written from the entries as they are: there may be a hundred thousand. Where durations are
+/// measured, each row has them, or null.
+struct Rows<'a>(&'a [Entry], bool);
 
 impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -164,6 +169,7 @@ impl Serialize for Rows<'_> {
             calls: entry.calls,
             estimated: entry.estimated.map(|_| true),
             counted_share: entry.estimated.map(rounded),
+            durations: self.1.then(|| MaybeDurations::of(entry)),
         }))
     }
 }
@@ -179,6 +185,7 @@ struct Row<'a> {
     estimated: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     counted_share: Option<f64>,
+    durations: Option<MaybeDurations>,
 }
 
 /// The text itself where it is UTF-8; otherwise with `\xNN` for each byte that is not.

@@ -14,6 +14,7 @@
 mod columns;
 mod csv;
 mod doctor;
+mod durations;
 mod json;
 mod probes;
 mod table;
@@ -181,6 +182,7 @@ mod tests {
             drain: Duration::from_millis(20),
             rows,
             uncounted: Uncounted::default(),
+            untimed: None,
             processes: vec![counted, silent],
         }
     }

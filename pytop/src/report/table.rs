@@ -70,11 +70,17 @@ pub(super) fn write(
         return write_reasons(output, snapshot);
     }
     let with_total = view.sort == SortKey::Total;
+    let durations = if view.durations {
+        SortKey::durations_within(layout.width.unwrap_or(usize::MAX), view.sort)
+    } else {
+        Vec::new()
+    };
     let lines: Vec<_> = entries
         .iter()
-        .map(|entry| Printed::of(entry, with_total))
+        .map(|entry| Printed::of(entry, with_total, &durations))
         .collect();
-    Columns::fit(layout, &lines, with_total).write(output, &lines)
+    let header = Printed::header(with_total, &durations);
+    Columns::fit(layout, &header, &lines).write(output, &header, &lines)
 }
 
 fn write_summary(
@@ -139,6 +145,15 @@ fn write_summary(
     if snapshot.uncounted.total() > 0 {
         writeln!(output)?;
     }
+    let untimed = snapshot.untimed.unwrap_or_default();
+    let mut separator = "not timed: ";
+    for (reason, calls) in untimed.reasons() {
+        write!(output, "{separator}{} ({reason})", plural(calls, "call"))?;
+        separator = ", ";
+    }
+    if untimed.total() > 0 {
+        writeln!(output)?;
+    }
     Ok(())
 }
 
@@ -196,10 +211,11 @@ struct Printed<'a> {
     calls: String,
     /// Empty when it is no column.
     total: String,
+    durations: Vec<String>,
 }
 
 impl<'a> Printed<'a> {
-    fn of(entry: &'a Entry, with_total: bool) -> Self {
+    fn of(entry: &'a Entry, with_total: bool, durations: &[SortKey]) -> Self {
         let number = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
         let text = |value: Option<&'a Text>| match value {
             Some(value) if !value.is_empty() => value.visible(),
@@ -220,10 +236,11 @@ impl<'a> Printed<'a> {
             } else {
                 String::new()
             },
+            durations: super::durations::cells(durations, entry.durations.as_deref()),
         }
     }
 
-    fn header(with_total: bool) -> Self {
+    fn header(with_total: bool, durations: &[SortKey]) -> Self {
         Self {
             pid: "PID".to_owned(),
             filename: "FILENAME".into(),
@@ -235,9 +252,13 @@ impl<'a> Printed<'a> {
             } else {
                 String::new()
             },
+            durations: super::durations::titles(durations),
         }
     }
 }
+
+/// The width of a column of durations, in terminal cells.
+const DURATION: usize = 7;
 
 /// The width of each column, in terminal cells.
 #[derive(Debug, PartialEq, Eq)]
@@ -248,16 +269,16 @@ struct Columns {
     function: usize,
     calls: usize,
     total: usize,
+    durations: usize,
     /// Longer text is cut.
     cut: bool,
 }
 
 impl Columns {
     /// As narrow as the text allows; the filename and the function no wider than there is room.
-    fn fit(layout: Layout, lines: &[Printed<'_>], with_total: bool) -> Self {
-        let header = Printed::header(with_total);
+    fn fit(layout: Layout, header: &Printed<'_>, lines: &[Printed<'_>]) -> Self {
         let widest = |width: &dyn Fn(&Printed<'_>) -> usize| {
-            lines.iter().map(width).fold(width(&header), usize::max)
+            lines.iter().map(width).fold(width(header), usize::max)
         };
         let mut columns = Self {
             // A kernel's pids have seven digits at most: rows of later snapshots align.
@@ -267,6 +288,7 @@ impl Columns {
             function: widest(&|line| cells(&line.function)),
             calls: widest(&|line| line.calls.len()).max(10),
             total: widest(&|line| line.total.len()),
+            durations: header.durations.len() * (DURATION + 1),
             cut: false,
         };
         match layout.width {
@@ -275,8 +297,9 @@ impl Columns {
                 columns.function = columns.function.min(Layout::COLUMN_MAX);
             }
             Some(width) => {
-                let gaps = if with_total { 5 } else { 4 };
-                let numbers = columns.pid + columns.line + columns.calls + columns.total;
+                let gaps = if columns.total > 0 { 5 } else { 4 };
+                let numbers =
+                    columns.pid + columns.line + columns.calls + columns.total + columns.durations;
                 let room = width.saturating_sub(numbers + gaps).max(Layout::TEXT_MIN);
                 columns.cut = true;
                 columns.filename = columns
@@ -288,9 +311,13 @@ impl Columns {
         columns
     }
 
-    fn write(&self, output: &mut impl Write, lines: &[Printed<'_>]) -> io::Result<()> {
-        let header = Printed::header(self.total > 0);
-        for line in std::iter::once(&header).chain(lines) {
+    fn write(
+        &self,
+        output: &mut impl Write,
+        header: &Printed<'_>,
+        lines: &[Printed<'_>],
+    ) -> io::Result<()> {
+        for line in std::iter::once(header).chain(lines) {
             write!(output, "{:>1$} ", line.pid, self.pid)?;
             let filename = self.cut_head(&line.filename);
             write!(
@@ -310,6 +337,9 @@ impl Columns {
             write!(output, "{:>1$}", line.calls, self.calls)?;
             if self.total > 0 {
                 write!(output, " {:>1$}", line.total, self.total)?;
+            }
+            for duration in &line.durations {
+                write!(output, " {duration:>DURATION$}")?;
             }
             writeln!(output)?;
         }

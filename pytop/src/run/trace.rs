@@ -88,6 +88,7 @@ pub(super) fn options(target: Target, method: MethodChoice, tracing: Tracing) ->
         capacity: Capacity::default(),
         trace: Some(tracing),
         max_overhead: None,
+        durations: false,
         count_nothing: false,
     }
 }

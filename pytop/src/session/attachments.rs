@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::thread;
 
@@ -10,7 +11,7 @@ use super::methods::{Plan, Planner};
 use super::runtime::RuntimeProbes;
 use crate::cpython::Interpreter;
 use crate::discover::{FileId, InterpreterFile};
-use crate::model::{Coverage, Method, Runtime};
+use crate::model::{Coverage, Method, Runtime, Text};
 use crate::probe::{
     Apart, Description, Gate, Kernel, Place, Probe, Program, SiteId, Target, detach,
 };
@@ -56,6 +57,8 @@ pub(super) struct Attachments {
     doors: Option<HashMap<FileId, Vec<Probe>>>,
     /// Processes whose children inherit their probes.
     apart: HashMap<u32, Apart>,
+    /// What there is to be told of files.
+    notices: Vec<String>,
 }
 
 /// A plan, with the numbers of its probes in the kernel's tables.
@@ -78,6 +81,7 @@ impl Attachments {
             placed: HashMap::new(),
             doors: with_doors.then(HashMap::new),
             apart: HashMap::new(),
+            notices: Vec::new(),
         }
     }
 
@@ -203,6 +207,12 @@ impl Attachments {
             return Ok(Arc::clone(prepared));
         }
         let plan = self.planner.plan(file)?;
+        if let Some(refusal) = &plan.untimed {
+            self.notices.push(format!(
+                "calls in {} are counted, but not timed: {refusal}",
+                Text::from(file.path.as_os_str().as_bytes()).visible()
+            ));
+        }
         let mut sites = Vec::with_capacity(plan.probes.len());
         for probe in &plan.probes {
             let site = kernel.describe(&probe.description);
@@ -213,6 +223,11 @@ impl Attachments {
         let prepared = Arc::new(Prepared { plan, sites });
         self.prepared.insert(file.id, Arc::clone(&prepared));
         Ok(prepared)
+    }
+
+    /// What there is to be told of files since the last time.
+    pub(super) fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Whether a file can be covered without a long look at it.

@@ -8,7 +8,7 @@ use std::thread;
 
 use super::attachments::File;
 use super::code_cache::CodeCache;
-use super::tracing;
+use super::{durations, tracing};
 use crate::cli::MethodChoice;
 use crate::cpython::{CodeMethod, NotCountable, Version, examine_code};
 use crate::discover::FileId;
@@ -23,6 +23,8 @@ const FIRST_WITH_COMPILER: (u8, u8) = (3, 13);
 pub(crate) struct Plan {
     pub(crate) method: Method,
     pub(crate) probes: Vec<PlannedProbe>,
+    /// Why it cannot be timed, though that was asked for.
+    pub(super) untimed: Option<Refusal>,
 }
 
 /// A probe that is to be placed.
@@ -36,11 +38,21 @@ pub(crate) struct PlannedProbe {
     pub(super) description: Description,
 }
 
+/// What is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Entries are counted.
+    Counting,
+    /// They are counted and timed.
+    Durations,
+    /// They are told, and so are exits.
+    Tracing,
+}
+
 /// The plans of all files that were asked about.
 pub(crate) struct Planner {
     choice: MethodChoice,
-    /// What is planned is a trace.
-    traces: bool,
+    purpose: Purpose,
     cache: CodeCache,
     plans: HashMap<FileId, Result<Arc<Plan>, Arc<str>>>,
     /// Files that were looked for in the cache ahead of their use.
@@ -48,10 +60,10 @@ pub(crate) struct Planner {
 }
 
 impl Planner {
-    pub(crate) fn new(choice: MethodChoice, traces: bool) -> Self {
+    pub(crate) fn new(choice: MethodChoice, purpose: Purpose) -> Self {
         Self {
             choice,
-            traces,
+            purpose,
             cache: CodeCache::of_user(),
             plans: HashMap::new(),
             looked_up: HashSet::new(),
@@ -60,7 +72,7 @@ impl Planner {
 
     /// Whether what is planned is a trace.
     pub(super) fn traces(&self) -> bool {
-        self.traces
+        self.purpose == Purpose::Tracing
     }
 
     /// How a file is counted.
@@ -69,7 +81,7 @@ impl Planner {
     /// Why it cannot be counted, to complete the sentence "not counted: …".
     pub(crate) fn plan(&mut self, file: &File) -> Result<Arc<Plan>, Arc<str>> {
         let plan = self.plans.entry(file.id);
-        plan.or_insert_with(|| made(self.choice, self.traces, &self.cache, file))
+        plan.or_insert_with(|| made(self.choice, self.purpose, &self.cache, file))
             .clone()
     }
 
@@ -83,12 +95,12 @@ impl Planner {
 
     /// Plans for many files, with all processors.
     pub(crate) fn plan_all(&mut self, files: &[Arc<File>]) {
-        let (choice, traces, cache) = (self.choice, self.traces, &self.cache);
+        let (choice, purpose, cache) = (self.choice, self.purpose, &self.cache);
         let next = AtomicUsize::new(0);
         let work = || {
             let mut plans = Vec::new();
             while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                plans.push((file.id, made(choice, traces, cache, file)));
+                plans.push((file.id, made(choice, purpose, cache, file)));
             }
             plans
         };
@@ -108,7 +120,7 @@ impl Planner {
 
     /// Whether it is known how a file is counted, or can be found out without a long look at it.
     pub(super) fn is_quick(&mut self, file: &File) -> bool {
-        if self.traces {
+        if self.purpose != Purpose::Counting {
             return self.plans.contains_key(&file.id);
         }
         self.plans.contains_key(&file.id)
@@ -119,15 +131,15 @@ impl Planner {
 
 fn made(
     choice: MethodChoice,
-    traces: bool,
+    purpose: Purpose,
     cache: &CodeCache,
     file: &File,
 ) -> Result<Arc<Plan>, Arc<str>> {
     let plan = plan(choice, cache, file);
-    let plan = if traces {
-        plan.and_then(|plan| tracing::of(plan, file))
-    } else {
-        plan
+    let plan = match purpose {
+        Purpose::Counting => plan,
+        Purpose::Durations => plan.map(|plan| durations::of(plan, file)),
+        Purpose::Tracing => plan.and_then(|plan| tracing::of(plan, file)),
     };
     plan.map(Arc::new)
         .map_err(|refusal| refusal.to_string().into())
@@ -187,6 +199,7 @@ fn marker(cache: &CodeCache, file: &File) -> Result<Plan, Refusal> {
     Ok(Plan {
         method: Method::Marker,
         probes,
+        untimed: None,
     })
 }
 
@@ -206,6 +219,7 @@ fn code(cache: &CodeCache, file: &File) -> Result<Plan, Refusal> {
     Ok(Plan {
         method,
         probes: probes.chain(compiled(&found)).collect(),
+        untimed: None,
     })
 }
 

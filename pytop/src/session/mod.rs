@@ -21,6 +21,7 @@ mod budget;
 mod code_cache;
 mod command;
 mod cost;
+mod durations;
 mod ending;
 pub(crate) mod environment;
 mod family;
@@ -51,7 +52,7 @@ use self::budget::Budget;
 use self::command::Running;
 use self::cost::CostMeter;
 pub use self::ending::Ending;
-pub(crate) use self::methods::Planner;
+pub(crate) use self::methods::{Planner, Purpose};
 pub use self::options::{Options, Target, Tracing};
 use self::roster::Roster;
 use self::rows::Functions;
@@ -181,13 +182,20 @@ impl Session {
         let capacity = options.capacity;
         let room = options.trace.map(|tracing| tracing.room);
         let is_bounded = options.max_overhead.is_some();
-        let mut planner = Planner::new(options.method, room.is_some());
+        let durations = options.durations;
+        let purpose = match (room, durations) {
+            (Some(_), _) => Purpose::Tracing,
+            (None, true) => Purpose::Durations,
+            (None, false) => Purpose::Counting,
+        };
+        let mut planner = Planner::new(options.method, purpose);
         let (kernel, scanned) = thread::scope(|scope| {
             let kernel = thread::Builder::new()
                 .spawn_scoped(scope, move || {
                     let mut kernel = match room {
                         Some(room) => Kernel::load_for_trace(room)?,
                         None if is_bounded => Kernel::load_with_gates(capacity)?,
+                        None if durations => Kernel::load_for_durations(capacity)?,
                         None => Kernel::load(capacity)?,
                     };
                     let meter = room.is_none().then(|| kernel.meter()).flatten();
@@ -214,7 +222,7 @@ impl Session {
             roster: Roster::default(),
             functions: Functions::default(),
             members: Members::new(&options.target)?,
-            cost: CostMeter::new(meter),
+            cost: CostMeter::new(meter, durations),
             budget: options.max_overhead.map(Budget::new),
             installed: None,
             running: None,
@@ -405,6 +413,8 @@ impl Session {
                 self.members.add(held.pid, held.stage);
                 if held.stage == Stage::Exec {
                     self.forget_threads(held.pid);
+                    // Only here it is sure that the new program does not run yet.
+                    self.kernel.forget_running(held.pid);
                 }
                 let looked = self.look_at(held.pid);
                 let verdict = command::verdict(held.stage, looked);
@@ -442,6 +452,7 @@ impl Session {
                 .take_up(found, &mut self.attachments, &mut self.kernel, reach);
         }
         self.watch_counted();
+        self.notices.extend(self.attachments.take_notices());
     }
 
     fn take_in_events(&mut self) {
@@ -541,7 +552,9 @@ impl Session {
         let kernel = &self.kernel;
         let names = |text| kernel.names(text).cloned().unwrap_or_default();
         let contains = |pid| members.contains(pid);
-        let (mut rows, calls) = self.functions.rows(&drained.frames, contains, names);
+        let (mut rows, calls) =
+            self.functions
+                .rows(&drained.frames, &drained.ended, contains, names);
         let seen = |pid| kernel.seen(pid);
         let (mut processes, ended) = self.roster.close_interval(&calls, seen, &self.attachments);
         for pid in &ended {
@@ -573,6 +586,7 @@ impl Session {
                 unreadable_name: drained.losses.unreadable_name + drained.losses.unknown_site,
                 implausible: drained.losses.implausible,
             },
+            untimed: drained.untimed,
             processes,
         })
     }

@@ -24,6 +24,8 @@ pub struct Options {
     pub trace: Option<Tracing>,
     /// The part of its processor time that counting may take from a process; no bound if `None`.
     pub max_overhead: Option<f64>,
+    /// Measure how long calls take, too.
+    pub durations: bool,
     /// Run an empty program at each probe, for measuring.
     pub count_nothing: bool,
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::model::{Function, Row};
-use crate::probe::{Frame, Names};
+use crate::model::{Durations, Function, Row};
+use crate::probe::{Ended, Frame, Names};
 
 /// Intervals for which a function is kept that is not called.
 const KEPT: u64 = 60;
@@ -29,6 +29,8 @@ struct Called {
     function: Arc<Function>,
     /// Calls in this interval.
     calls: u64,
+    /// Those that have ended in it.
+    durations: Option<Box<Durations>>,
     /// The last interval in which it was called.
     last: u64,
 }
@@ -41,6 +43,7 @@ impl Functions {
     pub(super) fn rows(
         &mut self,
         frames: &[Frame],
+        ended: &[Ended],
         is_member: impl Fn(u32) -> bool,
         names: impl Fn(u64) -> Names,
     ) -> (Vec<Row>, HashMap<u32, u64>) {
@@ -56,26 +59,45 @@ impl Functions {
             if !is_member(frame.pid) {
                 continue;
             }
-            let key = (frame.pid, frame.text, line(frame));
-            let called = &mut self.called;
-            let number = *self.numbers.entry(key).or_insert_with(|| {
-                let names = names(frame.text);
-                let function = Function::new(key.0, names.filename, key.2, names.function);
-                called.push(Called {
-                    key,
-                    function: Arc::new(function),
-                    calls: 0,
-                    last: 0,
-                });
-                called.len() - 1
-            });
-            if let Some(called) = self.called.get_mut(number) {
-                number_of_rows += usize::from(called.last != self.interval);
-                called.last = self.interval;
+            let key = (frame.pid, frame.text, line(frame.line));
+            let interval = self.interval;
+            if let Some(called) = self.of(key, &names) {
+                number_of_rows += usize::from(called.last != interval);
+                called.last = interval;
                 called.calls += frame.calls;
             }
         }
+        for ended in ended {
+            if !is_member(ended.pid) {
+                continue;
+            }
+            let key = (ended.pid, ended.text, line(ended.line));
+            let interval = self.interval;
+            if let Some(called) = self.of(key, &names) {
+                number_of_rows += usize::from(called.last != interval);
+                called.last = interval;
+                let durations = called.durations.get_or_insert_default();
+                durations.add(&ended.finished);
+            }
+        }
         self.take_rows(number_of_rows)
+    }
+
+    fn of(&mut self, key: Key, names: impl Fn(u64) -> Names) -> Option<&mut Called> {
+        let called = &mut self.called;
+        let number = *self.numbers.entry(key).or_insert_with(|| {
+            let names = names(key.1);
+            let function = Function::new(key.0, names.filename, key.2, names.function);
+            called.push(Called {
+                key,
+                function: Arc::new(function),
+                calls: 0,
+                durations: None,
+                last: 0,
+            });
+            called.len() - 1
+        });
+        self.called.get_mut(number)
     }
 
     fn take_rows(&mut self, number: usize) -> (Vec<Row>, HashMap<u32, u64>) {
@@ -87,7 +109,15 @@ impl Functions {
                 let calls = std::mem::take(&mut called.calls);
                 *of_processes.entry(called.key.0).or_default() += calls;
                 let function = Arc::clone(&called.function);
-                rows.push(Row { function, calls });
+                let mut durations = called.durations.take();
+                if let Some(durations) = &mut durations {
+                    durations.settle();
+                }
+                rows.push(Row {
+                    function,
+                    calls,
+                    durations: durations.map(|durations| Arc::new(*durations)),
+                });
             } else if called.last + KEPT < self.interval {
                 old += 1;
             }
@@ -104,8 +134,8 @@ impl Functions {
 }
 
 /// A marker's line below 1 is unknown.
-fn line(frame: &Frame) -> Option<u32> {
-    u32::try_from(frame.line).ok().filter(|line| *line > 0)
+fn line(line: i32) -> Option<u32> {
+    u32::try_from(line).ok().filter(|line| *line > 0)
 }
 
 #[cfg(test)]
@@ -151,7 +181,7 @@ mod tests {
         ];
         let mut functions = Functions::default();
         for _ in 0..2 {
-            let (rows, calls) = functions.rows(&frames, |pid| pid != 9, names);
+            let (rows, calls) = functions.rows(&frames, &[], |pid| pid != 9, names);
             assert_eq!(
                 seen(&rows),
                 [
@@ -170,7 +200,7 @@ mod tests {
         let mut functions = Functions::default();
         for interval in 1..1000 {
             let frames = [frame(7, 1, 2, 1), frame(7, 1_000 + interval, 2, 2)];
-            let (rows, calls) = functions.rows(&frames, |_| true, names);
+            let (rows, calls) = functions.rows(&frames, &[], |_| true, names);
             assert_eq!(rows.len(), 2);
             assert_eq!(seen(&rows)[0].1, "/srv/1.py");
             assert_eq!(seen(&rows)[1].1, format!("/srv/{}.py", 1_000 + interval));
@@ -179,7 +209,7 @@ mod tests {
             assert!((functions.called.len() as u64) < 2 * KEPT);
         }
         // One that comes back is a new one.
-        let (rows, _) = functions.rows(&[frame(7, 1_001, 2, 5)], |_| true, names);
+        let (rows, _) = functions.rows(&[frame(7, 1_001, 2, 5)], &[], |_| true, names);
         assert_eq!(seen(&rows), [(7, "/srv/1001.py".to_owned(), Some(2), 5)]);
     }
 }

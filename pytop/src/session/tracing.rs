@@ -98,6 +98,7 @@ pub(super) fn of(plan: Plan, file: &File) -> Result<Plan, Refusal> {
     Ok(Plan {
         method: plan.method,
         probes,
+        untimed: None,
     })
 }
 
@@ -106,7 +107,7 @@ fn planned(probe: &TraceProbe) -> PlannedProbe {
         Says::MarkedReturn(spec) => (Program::TraceReturn, Description::Marker(spec)),
         Says::Evaluation(spec) => (Program::TraceEvaluation, Description::Frame(spec)),
         Says::Evaluated(spec) => (Program::TraceEvaluated, Description::Frame(spec)),
-        Says::Leave(spec) => (Program::TraceLeave, Description::Frame(spec)),
+        Says::Leave(spec) | Says::Unwind(spec) => (Program::TraceLeave, Description::Frame(spec)),
         Says::Throw(spec) => (Program::TraceThrow, Description::Frame(spec)),
         Says::Created => (Program::TraceCreated, Description::Nothing),
     };

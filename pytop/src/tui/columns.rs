@@ -13,10 +13,16 @@ pub(super) enum Column {
     Total,
     Share,
     History,
+    /// One of those that there are where durations are measured.
+    Duration(SortKey),
 }
 
 /// Columns left free between two columns.
 const GAP: u16 = 1;
+/// Width of a column of durations.
+const DURATION: u16 = 7;
+/// So much wider is a line that has the columns of durations and others that it would have without.
+const LATER: u16 = 60;
 /// Longest run of samples that a row's history shows.
 const HISTORY: u16 = 30;
 
@@ -31,6 +37,12 @@ impl Column {
             Self::Total => "TOTAL",
             Self::Share => "SHARE",
             Self::History => "HISTORY",
+            Self::Duration(SortKey::Own) => "OWN",
+            Self::Duration(SortKey::Mean) => "MEAN",
+            Self::Duration(SortKey::P50) => "P50",
+            Self::Duration(SortKey::P99) => "P99",
+            Self::Duration(SortKey::Max) => "MAX",
+            Self::Duration(_) => "TIME",
         }
     }
 
@@ -43,6 +55,7 @@ impl Column {
             Self::Function => Some(SortKey::Function),
             Self::Calls | Self::Share => Some(SortKey::Calls),
             Self::Total => Some(SortKey::Total),
+            Self::Duration(key) => Some(key),
             Self::History => None,
         }
     }
@@ -50,7 +63,7 @@ impl Column {
     pub(super) fn is_number(self) -> bool {
         matches!(
             self,
-            Self::Pid | Self::Line | Self::Calls | Self::Total | Self::Share
+            Self::Pid | Self::Line | Self::Calls | Self::Total | Self::Share | Self::Duration(_)
         )
     }
 }
@@ -66,7 +79,7 @@ pub(super) struct Place {
 
 /// Divides a line. Wider lines have more columns; none changes its place from one interval to the
 /// next.
-pub(super) fn places(width: u16, sort: SortKey) -> Vec<Place> {
+pub(super) fn places(width: u16, sort: SortKey, durations: bool) -> Vec<Place> {
     let calls = if width < 100 { 9 } else { 11 };
     let mut columns = vec![
         (Column::Pid, 7),
@@ -75,19 +88,31 @@ pub(super) fn places(width: u16, sort: SortKey) -> Vec<Place> {
         (Column::Function, 0),
         (Column::Calls, calls),
     ];
+    // Durations have the room that others would have: these need that much more of it.
+    let taken = if durations {
+        let keys = SortKey::durations_within(width.into(), sort);
+        let keys = keys
+            .into_iter()
+            .filter(|_| width >= 72 || sort != SortKey::Total);
+        columns.extend(keys.map(|key| (Column::Duration(key), DURATION)));
+        LATER
+    } else {
+        0
+    };
+    let spare = width.saturating_sub(taken);
     // What sorts is always in sight, be it in place of something else.
-    let total = match width {
+    let total = match spare {
         160.. => Some(17),
         96.. => Some(13),
         _ if sort == SortKey::Total => Some(9),
         _ => None,
     };
     columns.extend(total.map(|width| (Column::Total, width)));
-    if width >= 96 || width >= 72 && total.is_none() {
+    if spare >= 96 || spare >= 72 && total.is_none() {
         columns.push((Column::Share, 6));
     }
-    if width >= 112 {
-        columns.push((Column::History, (width / 8).min(HISTORY)));
+    if spare >= 112 {
+        columns.push((Column::History, (spare / 8).min(HISTORY)));
     }
     let fixed: u16 = columns.iter().map(|(_, width)| *width).sum();
     let gaps = GAP * u16::try_from(columns.len() - 1).unwrap_or_default();
@@ -117,8 +142,10 @@ mod tests {
     #[test]
     fn every_width_is_used_and_not_exceeded() {
         for width in 40..300 {
-            for sort in SortKey::ALL {
-                let places = places(width, sort);
+            let plain = SortKey::ALL.map(|sort| (sort, false));
+            let timed = SortKey::WITH_DURATIONS.map(|sort| (sort, true));
+            for (sort, durations) in plain.into_iter().chain(timed) {
+                let places = places(width, sort, durations);
                 let end = places.last().map(|place| place.x + place.width);
                 assert_eq!(end, Some(width));
                 for pair in places.windows(2) {
@@ -133,7 +160,7 @@ mod tests {
     #[test]
     fn the_five_columns_of_the_plain_table_come_first_at_every_width() {
         for width in [60, 80, 120, 250] {
-            let titles: Vec<_> = places(width, SortKey::Calls)
+            let titles: Vec<_> = places(width, SortKey::Calls, true)
                 .iter()
                 .map(|place| place.column)
                 .collect();
@@ -146,6 +173,7 @@ mod tests {
             ];
             assert_eq!(titles[..5], first);
         }
-        assert_eq!(places(250, SortKey::Calls).len(), 8);
+        assert_eq!(places(250, SortKey::Calls, false).len(), 8);
+        assert_eq!(places(250, SortKey::Calls, true).len(), 14);
     }
 }

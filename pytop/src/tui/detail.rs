@@ -9,6 +9,7 @@ use ratatui::text::{Line, Span};
 
 use super::app::App;
 use super::cell::Pieces;
+use super::distribution;
 use super::graph;
 use super::number::{self, counted};
 use super::process_view::{coverage, who};
@@ -84,7 +85,8 @@ pub(super) fn draw(app: &App, key: &EntryKey, scroll: usize, body: Rect, buffer:
     for (row, line) in parts.text.rows().zip(lines.iter().skip(scroll)) {
         buffer.set_line(row.x, row.y, line, row.width);
     }
-    draw_chart(app, key, parts.chart, buffer);
+    let chart = distribution::draw_beside(app, key, parts.chart, buffer);
+    draw_chart(app, key, chart, buffer);
 }
 
 /// Calls per second over the last intervals.
@@ -168,6 +170,9 @@ fn lines(app: &App, key: &EntryKey, width: u16) -> Vec<Line<'static>> {
             let place = format!("{}, line {line}", function.filename.visible());
             text.add("File", &place, Style::new());
             text.counts(snapshot, key, &rows, Some(function.pid));
+            for (label, durations) in distribution::lines(app, function, &rows) {
+                text.add(label, &durations, Style::new());
+            }
             text.process(function.pid, process(function.pid));
         }
         EntryKey::File(filename) => {

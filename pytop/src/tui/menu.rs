@@ -10,7 +10,8 @@ use crate::model::SortKey;
 
 /// Where the menu lies: in the middle of the screen.
 fn area(app: &App) -> Rect {
-    let height = u16::try_from(SortKey::ALL.len() + 2).unwrap_or_default();
+    let keys = SortKey::all(app.view.durations);
+    let height = u16::try_from(keys.len() + 2).unwrap_or_default();
     let width = 30.min(app.size.width);
     // On the lowest screens without the frame's last line rather than without the last key.
     let height = height.min(app.size.height);
@@ -26,14 +27,14 @@ fn area(app: &App) -> Rect {
 pub(super) fn index_at(app: &App, position: Position) -> Option<usize> {
     let inner = frame::inner(area(app));
     let index = usize::from(position.y.checked_sub(inner.y)?);
-    (inner.contains(position) && index < SortKey::ALL.len()).then_some(index)
+    (inner.contains(position) && index < SortKey::all(app.view.durations).len()).then_some(index)
 }
 
 /// Draws the menu with a mark at one key.
 pub(super) fn draw(app: &App, index: usize, buffer: &mut Buffer) {
     let area = area(app);
     frame::draw(app, "Sort by", area, buffer);
-    for ((at, key), row) in SortKey::ALL
+    for ((at, key), row) in SortKey::all(app.view.durations)
         .iter()
         .enumerate()
         .zip(frame::inner(area).rows())
@@ -42,6 +43,8 @@ pub(super) fn draw(app: &App, index: usize, buffer: &mut Buffer) {
         let mark = if current { app.glyphs.chosen } else { " " };
         let reversed = current && app.view.reverse;
         let order = match (key.is_descending(), reversed) {
+            (true, false) if key.is_of_durations() => "longest first",
+            (true, true) if key.is_of_durations() => "shortest first",
             (true, false) => "most first",
             (true, true) => "fewest first",
             (false, false) => "ascending",

@@ -18,6 +18,7 @@ mod areas;
 mod cell;
 mod columns;
 mod detail;
+mod distribution;
 mod empty;
 mod frame;
 mod graph;

@@ -15,11 +15,12 @@ use super::empty;
 use super::graph;
 use super::number;
 use super::titles::{self, Title};
+use crate::model::durations::short;
 use crate::model::{Entry, EntryKey, GroupBy, Highlights, Text};
 
 /// Draws the table, or why there is nothing in it.
 pub(super) fn draw(app: &App, areas: &Areas, buffer: &mut Buffer) {
-    let places = places(areas.titles.width, app.view.sort);
+    let places = places(areas.titles.width, app.view.sort, app.view.durations);
     titles::draw(
         places.iter().map(|place| Title {
             text: title(app, place.column),
@@ -157,6 +158,10 @@ impl Row<'_> {
             Column::Share => number::percent(entry.share),
             Column::Filename => return self.filename(width),
             Column::Function => return self.function(width),
+            Column::Duration(key) => {
+                let duration = key.of(entry.durations.as_deref());
+                duration.map_or_else(|| "-".to_owned(), short)
+            }
             Column::History => String::new(),
         };
         let style = match place.column {
@@ -164,6 +169,7 @@ impl Row<'_> {
             Column::Line if self.highlights.line.is_empty() => theme.dim,
             Column::Line => theme.highlight,
             Column::Share => theme.dim,
+            Column::Duration(_) if entry.durations.is_none() => theme.dim,
             _ => Style::new(),
         };
         let marked = place.column == Column::Line && !self.highlights.line.is_empty();

@@ -99,7 +99,10 @@ fn bash_completes() {
         (&["pytop", "--method", "e"], &["eval"]),
         (
             &["pytop", "--sort", ""],
-            &["calls", "total", "pid", "filename", "line", "function"],
+            &[
+                "calls", "total", "pid", "filename", "line", "function", "time", "own", "mean",
+                "p50", "p99", "max",
+            ],
         ),
         (&["pytop", "pro"], &["probes"]),
         (&["pytop", "doct"], &["doctor"]),

@@ -60,6 +60,14 @@ impl Contestant {
         }
     }
 
+    /// pytop with a method, measuring durations, too.
+    pub(super) fn durations(pytop: &Path, method: &'static str) -> Self {
+        Self {
+            name: format!("{method}, timed"),
+            how: How::Pytop(pytop.into(), vec!["--method", method, "--durations"]),
+        }
+    }
+
     /// pytop as it is used in a script.
     pub(super) fn pytop(pytop: &Path) -> Self {
         Self {

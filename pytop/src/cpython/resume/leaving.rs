@@ -24,6 +24,30 @@ pub(in crate::cpython) struct Leaving {
     pub(in crate::cpython) yields: (u64, Value),
     /// Where in the file a generator is made.
     pub(in crate::cpython) created: u64,
+    /// Where the handlers of all bytecodes are, in order.
+    handlers: Vec<u64>,
+    /// Where those are that return.
+    returning: Vec<u64>,
+}
+
+impl Leaving {
+    /// Which of the places from where a function is called are not passed by a return. The function
+    /// takes a frame off the stack, so that each handler that returns has the first such place
+    /// behind its start, before the next handler.
+    pub(in crate::cpython) fn not_returning(&self, mut calls: Vec<u64>) -> Vec<u64> {
+        calls.sort_unstable();
+        calls.dedup();
+        let mut before = None;
+        calls.retain(|call| {
+            let behind = self.handlers.partition_point(|handler| handler <= call);
+            let handler = behind.checked_sub(1).and_then(|at| self.handlers.get(at));
+            let is_first = before != handler;
+            before = handler;
+            let returns = handler.is_some_and(|handler| self.returning.contains(handler));
+            !(returns && is_first)
+        });
+        calls
+    }
 }
 
 /// Finds them in an interpreter of 3.11 or later.
@@ -65,10 +89,18 @@ pub(in crate::cpython) fn leaving(
         .collect::<Result<Vec<_>, _>>()?;
     let (created, _) = returns.pop().ok_or(bad(NO_BLOCK))?;
     let yields = returns.pop().ok_or(bad(NO_BLOCK))?;
+    let mut all = table.handlers.clone();
+    all.sort_unstable();
     Ok(Leaving {
         returns,
         yields,
         created,
+        handlers: all,
+        returning: opcodes
+            .returning
+            .iter()
+            .map(|opcode| table.handler(*opcode))
+            .collect(),
     })
 }
 

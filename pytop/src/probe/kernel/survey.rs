@@ -41,7 +41,7 @@ impl Survey {
     pub fn take(capacity: Capacity) -> Self {
         let pmu_type = uprobe_pmu_type();
         let uprobes = pmu_type.as_ref().ok().map(|kind| require_uprobes(*kind));
-        let (maps, loaded) = match load_object(capacity, Room::NONE) {
+        let (maps, loaded) = match load_object(capacity, Room::NONE, false) {
             Err(error) => (Err(error), None),
             Ok((mut ebpf, mut programs)) => {
                 let lossless = require_lossless_uprobes(&programs);
@@ -53,7 +53,7 @@ impl Survey {
                     links,
                     programs: all.try_for_each(|program| require_program(&mut programs, program)),
                 };
-                let counts = Counts::new(&mut ebpf, capacity).map(drop);
+                let counts = Counts::new(&mut ebpf, capacity, false).map(drop);
                 (counts.map_err(|error| explain_map(&error)), Some(loaded))
             }
         };

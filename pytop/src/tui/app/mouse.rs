@@ -56,7 +56,7 @@ impl App {
     }
 
     pub(super) fn click_title(&mut self, x: u16) {
-        let places = columns::places(self.size.width, self.view.sort);
+        let places = columns::places(self.size.width, self.view.sort, self.view.durations);
         let place = places.iter().find(|place| x < place.x + place.width + 1);
         if let Some(key) = place.and_then(|place| place.column.sort_key()) {
             if key == self.view.sort {

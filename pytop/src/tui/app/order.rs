@@ -9,7 +9,7 @@ impl App {
         if self.screen == Screen::Processes {
             self.processes.sort_column(side, self.size.width);
         } else {
-            let keys = SortKey::ALL;
+            let keys = SortKey::all(self.view.durations);
             let at = keys
                 .iter()
                 .position(|key| *key == self.view.sort)

@@ -30,7 +30,7 @@ impl App {
     }
 
     pub(super) fn open_menu(&mut self) {
-        let keys = SortKey::ALL.iter();
+        let keys = SortKey::all(self.view.durations).iter();
         let index = keys.clone().position(|key| *key == self.view.sort);
         self.overlays.push(Overlay::Menu {
             index: index.unwrap_or_default(),
@@ -48,7 +48,8 @@ impl App {
             }
             (Some(Overlay::Trace(view)), _) => view.travel(motion, trace_page),
             (Some(Overlay::Menu { index }), _) => {
-                *index = scrolled(*index, motion, SortKey::ALL.len() - 1, SortKey::ALL.len());
+                let keys = SortKey::all(self.view.durations).len();
+                *index = scrolled(*index, motion, keys - 1, keys);
             }
             (Some(Overlay::Prompt(_)) | None, Screen::Table) => {
                 self.order_all();
@@ -95,7 +96,7 @@ impl App {
     pub(super) fn open(&mut self) {
         match (self.overlay(), self.screen) {
             (Some(Overlay::Menu { index }), _) => {
-                let key = SortKey::ALL.get(*index).copied();
+                let key = SortKey::all(self.view.durations).get(*index).copied();
                 self.overlays.pop();
                 if let Some(key) = key {
                     self.sort_by(key);

@@ -288,6 +288,7 @@ pub(super) fn snapshot(rows: Vec<Row>) -> Snapshot {
         drain: Duration::from_millis(20),
         rows,
         uncounted: Uncounted::default(),
+        untimed: None,
         processes,
     }
 }
