@@ -185,6 +185,7 @@ struct Row<'a> {
     estimated: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     counted_share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     durations: Option<MaybeDurations>,
 }
 

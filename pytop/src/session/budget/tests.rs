@@ -7,6 +7,10 @@ use super::pace::{Look, Pace, Step};
 
 /// The cost of a hit in seconds.
 const HIT: f64 = 560e-9;
+const COST: HitCost = HitCost {
+    seconds: HIT,
+    uncertainty: 0.2,
+};
 
 /// A process that calls all the time that it runs.
 struct Made {
@@ -48,7 +52,12 @@ impl Made {
     /// Lets it run for so many seconds.
     fn go_on(&mut self, seconds: f64) {
         let used = seconds * self.busy;
-        let each = self.work + if self.placed { HIT } else { 0.0 };
+        let hit = if self.placed {
+            COST.beside(self.work)
+        } else {
+            0.0
+        };
+        let each = self.work + hit;
         let calls = used / each;
         self.used += used;
         self.own += calls * self.work;
@@ -121,11 +130,7 @@ impl Made {
         }
         // What is hit while probes go is counted in this interval.
         self.seen = self.read();
-        let cost = HitCost {
-            seconds: HIT,
-            uncertainty: 0.2,
-        };
-        let estimated = self.gauge.end_interval(self.seen, self.seen.hits, cost);
+        let estimated = self.gauge.end_interval(self.seen, self.seen.hits, COST);
         let (calls, hits) = (self.calls, self.hits);
         (self.calls, self.hits) = (0.0, 0.0);
         self.seen.hits = 0;
@@ -242,21 +247,17 @@ fn what_stands_still_outside_of_windows_has_been_counted() {
         used: Duration::from_millis(milliseconds),
         hits,
     };
-    let cost = HitCost {
-        seconds: HIT,
-        uncertainty: 0.2,
-    };
     gauge.close(reading(10, 100));
     gauge.open(reading(10, 100));
-    assert_eq!(gauge.end_interval(reading(20, 200), 200, cost), None);
+    assert_eq!(gauge.end_interval(reading(20, 200), 200, COST), None);
     // From here on it is closed while the process runs, and nothing is counted.
     gauge.close(reading(20, 0));
-    let nothing = gauge.end_interval(reading(120, 0), 0, cost).unwrap();
+    let nothing = gauge.end_interval(reading(120, 0), 0, COST).unwrap();
     assert_eq!((nothing.factor, nothing.share), (1.0, 0.0));
     // The next window tells what was called in all of that time.
     gauge.open(reading(220, 0));
     gauge.close(reading(240, 1000));
-    let late = gauge.end_interval(reading(240, 1000), 1000, cost).unwrap();
+    let late = gauge.end_interval(reading(240, 1000), 1000, COST).unwrap();
     let work = 0.020 - 1000.0 * HIT;
     assert!(
         (late.factor - (1.0 + 0.200 / work)).abs() < 1e-9,
