@@ -25,7 +25,7 @@ pub(crate) enum Capability {
 
 /// Open files without which pytop does not start: the runtime's, the kernel's programs and tables,
 /// and a few of `/proc` at a time.
-const FEWEST_FILES: u64 = 64;
+const FEWEST_FILES: u64 = 96;
 
 /// Sees to it that enough files can be open. Each interpreter of each container keeps three or
 /// more open, so that the limit is raised as far as it goes: the usual one, 1024, is for programs

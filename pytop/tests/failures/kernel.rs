@@ -111,7 +111,7 @@ fn with_limit(limit: &str, arguments: &str) -> Outcome {
 
 #[test]
 fn too_few_open_files() {
-    let message = "at most 40 files can be open, and pytop needs 64, and some more for each \
+    let message = "at most 40 files can be open, and pytop needs 96, and some more for each \
         interpreter: raise the limit (ulimit -n)";
     with_limit("-n 40", "--once").assert_failed(1, message);
     // pytop may raise this one by itself, but not for a command too.

@@ -30,8 +30,18 @@ fn each_is_told_with_what_would_be_right() {
         (
             "-s cals",
             "invalid value 'cals' for '--sort <KEY>' [possible values: calls, total, pid, \
-             filename, line, function]\n  did you mean 'calls'?"
+             filename, line, function, time, own, mean, p50, p99, max]\n  did you mean 'calls'?"
                 .to_owned(),
+        ),
+        (
+            "--max-overhead 5%",
+            "invalid value '5%' for '--max-overhead <PERCENT|auto>': must be a percentage from 0.1 to \
+             90, or auto"
+                .to_owned(),
+        ),
+        (
+            "--durations --max-overhead 5",
+            "the argument '--durations' cannot be used with '--max-overhead <PERCENT|auto>'".to_owned(),
         ),
         (
             "-g module",

@@ -159,7 +159,7 @@ fn a_run_agrees_wherever_something_is_missing() {
         ),
         (
             "open files",
-            |command| after("ulimit -n 40", &command),
+            |command| after("ulimit -n 80", &command),
             &["open files"],
         ),
     ];
