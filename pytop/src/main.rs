@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pytop::{cli, run};
+use pytop::{cli, probe, run};
 
 fn main() -> ExitCode {
     run::tell_panics_in_one_line();
@@ -10,5 +10,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(stop) => return stop.report(),
     };
-    run::run(&cli).unwrap_or_else(|failure| failure.report())
+    let status = run::run(&cli).unwrap_or_else(|failure| failure.report());
+    probe::await_all();
+    status
 }

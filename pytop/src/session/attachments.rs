@@ -13,7 +13,7 @@ use crate::cpython::Interpreter;
 use crate::discover::{FileId, InterpreterFile};
 use crate::model::{Coverage, Method, Runtime, Text};
 use crate::probe::{
-    Apart, Description, Gate, Kernel, Place, Probe, Program, SiteId, Target, detach,
+    Apart, Description, Gate, Kernel, Outstanding, Place, Probe, Program, SiteId, Target, detach,
 };
 
 /// A file with an interpreter in it.
@@ -339,6 +339,10 @@ fn place_at(offset: u64, site: SiteId) -> Place {
 fn release(probes: Vec<Probe>) {
     if !probes.is_empty() {
         // Without a thread, they are dropped here and now, which only takes longer.
-        let _ = thread::Builder::new().spawn(move || detach(probes));
+        let outstanding = Outstanding::new();
+        let _ = thread::Builder::new().spawn(move || {
+            detach(probes);
+            drop(outstanding);
+        });
     }
 }

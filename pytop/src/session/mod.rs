@@ -66,7 +66,7 @@ use crate::model::{Snapshot, Uncounted};
 use crate::os_error::describe;
 use crate::probe::launch::{Event, Stage};
 use crate::probe::sideband::Sideband;
-use crate::probe::{Kernel, LoadError, Program};
+use crate::probe::{Kernel, LoadError, Outstanding, Program};
 use crate::updates::{Command, Update};
 
 /// How often processes are looked for, besides what the kernel tells of them.
@@ -132,9 +132,12 @@ impl Session {
         commands: Receiver<Command>,
     ) -> Result<thread::JoinHandle<Closing>> {
         environment::allow_many_files(matches!(options.target, Target::Command { .. }))?;
+        let outstanding = Outstanding::new();
         thread::Builder::new()
             .name("pytop-session".to_owned())
             .spawn(move || {
+                // Until the session has been dropped, with its probes.
+                let _outstanding = outstanding;
                 let audience = Audience::new(updates, commands);
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
