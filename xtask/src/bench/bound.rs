@@ -16,7 +16,7 @@ use crate::interpreters::Interpreter;
 
 /// The bound, in percent of the processor time of each process.
 const BOUND: &str = "5";
-/// Seconds of calling without pytop, before and after.
+/// Seconds of calling without pytop, before and after, and without a bound.
 const WITHOUT: u32 = 2;
 /// Seconds in which the process is found out. Its calls count, but its time does not.
 const FOUND_OUT: u32 = 1;
@@ -24,8 +24,40 @@ const FOUND_OUT: u32 = 1;
 const COUNTED: u32 = 10;
 /// Functions of the program. Each is called as often in a round as its number says.
 const FUNCTIONS: usize = 10;
-/// The lengths of functions, as steps of a loop, each with whether there is a bound.
-const LOADS: [(u32, bool); 5] = [(0, true), (70, true), (200, true), (400, true), (0, false)];
+/// What functions do, each with whether there is a bound.
+const LOADS: [(Work, bool); 6] = [
+    (Work::Nothing, true),
+    (Work::Loop(0), true),
+    (Work::Loop(70), true),
+    (Work::Loop(200), true),
+    (Work::Loop(400), true),
+    (Work::Nothing, false),
+];
+
+/// What a function does.
+#[derive(Clone, Copy)]
+enum Work {
+    Nothing,
+    /// So many steps of a loop, of some 6 to 10 ns each, beside the call of `range`.
+    Loop(u32),
+}
+
+impl Work {
+    /// The body of a function in Python.
+    fn body(self) -> String {
+        match self {
+            Self::Nothing => "pass".to_owned(),
+            Self::Loop(steps) => format!("for _ in range({steps}): pass"),
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::Nothing => "nothing".to_owned(),
+            Self::Loop(steps) => format!("loop of {steps}"),
+        }
+    }
+}
 
 /// What one turn of a program says.
 struct Turn {
@@ -47,33 +79,33 @@ pub(super) fn measure(pytop: &Path, pythons: &[(&Interpreter, &str)], rounds: us
         .collect();
     let mut turns: Vec<_> = contestants.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds {
-        for (((python, method), (steps, is_bound)), turns) in contestants.iter().zip(&mut turns) {
+        for (((python, method), (work, is_bound)), turns) in contestants.iter().zip(&mut turns) {
             let bound = is_bound.then_some(BOUND);
-            turns.push(turn(pytop, python, method, *steps, bound)?);
+            turns.push(turn(pytop, python, method, *work, bound)?);
         }
     }
 
     println!(
-        "\nA program that does nothing but call {FUNCTIONS} functions, counted for {COUNTED} s with \
-         --max-overhead {BOUND}"
+        "\nA program that does nothing but call {FUNCTIONS} functions, for {COUNTED} s with \
+         --max-overhead {BOUND}: processor time, and told calls to real ones"
     );
     println!(
-        "{:<15} {:<14} {:>22} {:>22} {:>24} {:>24}",
-        "", "", "ns a call", "slower by, %", "told to real, median", "the worst function's"
+        "{:<15} {:<17} {:>20} {:>26} {:>24} {:>24}",
+        "", "", "ns a call", "slower, %", "median function", "worst function"
     );
-    for (((python, method), (steps, is_bound)), turns) in contestants.iter().zip(&turns) {
+    for (((python, method), (work, is_bound)), turns) in contestants.iter().zip(&turns) {
         let figures = |of: fn(&Turn) -> f64, decimals: usize| {
             let figures = Figures::of(turns.iter().map(of).collect());
             let spread = figures.spread_to(decimals);
             format!("{:.decimals$} ({spread})", figures.median)
         };
         println!(
-            "{:<15} {:<14} {:>22} {:>22} {:>24} {:>24}",
+            "{:<15} {:<17} {:>20} {:>26} {:>24} {:>24}",
             format!("{} {method}", python.version),
-            match (steps, is_bound) {
-                (0, true) => "nothing".to_owned(),
-                (steps, true) => format!("loop of {steps}"),
-                (_, false) => "without bound".to_owned(),
+            if *is_bound {
+                work.name()
+            } else {
+                format!("{}, unbound", work.name())
             },
             figures(|turn| turn.each, 0),
             figures(|turn| turn.slower, 1),
@@ -89,13 +121,12 @@ fn turn(
     pytop: &Path,
     python: &Interpreter,
     method: &str,
-    steps: u32,
+    work: Work,
     bound: Option<&str>,
 ) -> Result<Turn> {
-    let arguments = [steps.to_string(), FUNCTIONS.to_string()];
-    let [steps, functions] = &arguments;
-    let script = include_str!("bound.py");
-    let mut script = Script::of(python.chroot.command()?, script, &[steps, functions])?;
+    let (body, functions) = (work.body(), FUNCTIONS.to_string());
+    let command = python.chroot.command()?;
+    let mut script = Script::of(command, include_str!("bound.py"), &[&body, &functions])?;
     let before = Called::in_seconds(&mut script, WITHOUT)?;
     let mut printed = tempfile::tempfile().context("cannot make a temporary file")?;
     let output = printed.try_clone().context("cannot share a file")?;
@@ -103,30 +134,37 @@ fn turn(
     let contestant = Contestant::process(pytop, method, script.pid(), bound);
     let attached = contestant.attach_printing(output.into())?;
     let at_first = Called::in_seconds(&mut script, FOUND_OUT)?;
-    let counted = Called::in_seconds(&mut script, COUNTED)?;
+    let seconds = if bound.is_some() { COUNTED } else { WITHOUT };
+    let counted = Called::in_seconds(&mut script, seconds)?;
     attached.detach()?;
     let after = Called::in_seconds(&mut script, WITHOUT)?;
 
     printed.rewind().context("cannot read a temporary file")?;
     let told = told(printed, script.pid())?;
     let called = at_first.calls.iter().zip(&counted.calls);
-    let mut ratios: Vec<f64> = (1..)
+    let ratios: Vec<f64> = (1..)
         .zip(called.map(|(at_first, counted)| at_first + counted))
         .map(|(number, called)| {
             let told = told.get(&format!("function_{number}")).copied();
             told.unwrap_or(0) as f64 / called as f64
         })
         .collect();
-    // Half of the calls is as wrong as twice as many.
-    ratios.sort_by(|one, other| one.ln().abs().total_cmp(&other.ln().abs()));
-    let worst = ratios.last().copied().context("no function was called")?;
     let each = f64::midpoint(before.each(), after.each());
     Ok(Turn {
         each,
         slower: (counted.each() / each - 1.0) * 100.0,
+        worst: furthest_off(&ratios).context("no function was called")?,
         median: Figures::of(ratios).median,
-        worst,
     })
+}
+
+/// The ratio that is furthest from one: half is as far off as two.
+fn furthest_off(ratios: &[f64]) -> Option<f64> {
+    let distance = |ratio: &f64| ratio.ln().abs();
+    let furthest = ratios
+        .iter()
+        .max_by(|one, other| distance(one).total_cmp(&distance(other)));
+    furthest.copied()
 }
 
 /// What the script says of a phase.
@@ -200,4 +238,21 @@ fn told(printed: File, pid: u32) -> Result<BTreeMap<String, u64>> {
         }
     }
     Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_is_as_far_off_as_too_many() {
+        for (ratios, furthest) in [
+            (vec![], None),
+            (vec![1.1, 1.0, 0.95], Some(1.1)),
+            (vec![1.5, 0.5, 1.0], Some(0.5)),
+            (vec![1.5, 0.0], Some(0.0)),
+        ] {
+            assert_eq!(furthest_off(&ratios), furthest);
+        }
+    }
 }
