@@ -87,11 +87,11 @@ pub(super) fn measure(pytop: &Path, pythons: &[(&Interpreter, &str)], rounds: us
 
     println!(
         "\nA program that does nothing but call {FUNCTIONS} functions, for {COUNTED} s with \
-         --max-overhead {BOUND}: processor time, and told calls to real ones"
+         --max-overhead {BOUND}"
     );
     println!(
         "{:<15} {:<17} {:>20} {:>26} {:>24} {:>24}",
-        "", "", "ns a call", "slower, %", "median function", "worst function"
+        "", "", "ns a call", "slower, %", "told/real: median", "told/real: worst"
     );
     for (((python, method), (work, is_bound)), turns) in contestants.iter().zip(&turns) {
         let figures = |of: fn(&Turn) -> f64, decimals: usize| {
