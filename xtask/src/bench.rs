@@ -1,5 +1,6 @@
 //! Measures what pytop costs: the traced program for each call, and the machine while it runs.
 
+mod bound;
 mod contestant;
 mod figures;
 mod plot;
@@ -54,6 +55,10 @@ enum Part {
     Samplers,
     /// What a call costs by the number of CPUs, processes, functions and calls.
     Scaling,
+    /// What a program that does nothing but call functions loses under --max-overhead 5, and how
+    /// near the estimates come to its calls: three minutes a round, of which there are
+    /// three at most.
+    Bound,
     /// The time until all probes are in place.
     Start,
     /// Processor time and memory of pytop itself.
@@ -64,6 +69,8 @@ enum Part {
 const CALLS: usize = 300_000;
 /// Rounds at most of what has many contestants.
 const SCALING_ROUNDS: usize = 2;
+/// Rounds at most of what takes minutes each.
+const BOUND_ROUNDS: usize = 3;
 /// Measurements of one turn. The first is thrown away: it warms the caches.
 const MEASUREMENTS: usize = 3;
 
@@ -110,6 +117,13 @@ impl Bench {
                 fs::write(path, plot::svg(title, &series))
                     .with_context(|| format!("cannot write {}", path.display()))?;
             }
+        }
+        if wanted(Part::Bound) {
+            let pythons = [
+                (interpreter("3.9")?, "marker"),
+                (interpreter("3.14")?, "resume"),
+            ];
+            bound::measure(pytop, &pythons, self.rounds.min(BOUND_ROUNDS))?;
         }
         if wanted(Part::Start) {
             self.start(pytop, pythons)?;

@@ -25,7 +25,7 @@ pub(super) struct Contestant {
 enum How {
     Nobody,
     /// pytop with these options says on its standard error when it counts.
-    Pytop(PathBuf, Vec<&'static str>),
+    Pytop(PathBuf, Vec<String>),
     /// Another tool says on its standard output when it works, by this word.
     Other {
         command: Vec<OsString>,
@@ -33,6 +33,13 @@ enum How {
         /// Holds what it complains of, and what else it needs.
         folder: TempDir,
     },
+}
+
+impl How {
+    fn pytop(pytop: &Path, options: &[&str]) -> Self {
+        let options = options.iter().copied().map(str::to_owned);
+        Self::Pytop(pytop.into(), options.collect())
+    }
 }
 
 impl Contestant {
@@ -48,7 +55,7 @@ impl Contestant {
     pub(super) fn empty(pytop: &Path, method: &'static str) -> Self {
         Self {
             name: format!("{method}, empty"),
-            how: How::Pytop(pytop.into(), vec!["--method", method, "--count-nothing"]),
+            how: How::pytop(pytop, &["--method", method, "--count-nothing"]),
         }
     }
 
@@ -56,7 +63,7 @@ impl Contestant {
     pub(super) fn method(pytop: &Path, method: &'static str) -> Self {
         Self {
             name: method.to_owned(),
-            how: How::Pytop(pytop.into(), vec!["--method", method]),
+            how: How::pytop(pytop, &["--method", method]),
         }
     }
 
@@ -64,7 +71,7 @@ impl Contestant {
     pub(super) fn durations(pytop: &Path, method: &'static str) -> Self {
         Self {
             name: format!("{method}, timed"),
-            how: How::Pytop(pytop.into(), vec!["--method", method, "--durations"]),
+            how: How::pytop(pytop, &["--method", method, "--durations"]),
         }
     }
 
@@ -72,7 +79,24 @@ impl Contestant {
     pub(super) fn pytop(pytop: &Path) -> Self {
         Self {
             name: "pytop".to_owned(),
-            how: How::Pytop(pytop.into(), Vec::new()),
+            how: How::pytop(pytop, &[]),
+        }
+    }
+
+    /// pytop with a method and one process, all functions of which it tells, and a bound of what
+    /// counting costs, in percent.
+    pub(super) fn process(pytop: &Path, method: &str, pid: u32, bound: Option<&str>) -> Self {
+        let pid = pid.to_string();
+        let mut options = vec!["--top", "0", "--method", method, "--pid", &pid];
+        options.extend(
+            bound
+                .map(|percent| ["--max-overhead", percent])
+                .iter()
+                .flatten(),
+        );
+        Self {
+            name: format!("{method}, one process"),
+            how: How::pytop(pytop, &options),
         }
     }
 

@@ -33,7 +33,12 @@ impl Figures {
 
     /// The lowest and the highest reading.
     pub(super) fn spread(&self) -> String {
-        format!("{:.0} to {:.0}", self.low, self.high)
+        self.spread_to(0)
+    }
+
+    /// [`Figures::spread`] with so many decimals.
+    pub(super) fn spread_to(&self, decimals: usize) -> String {
+        format!("{:.decimals$} to {:.decimals$}", self.low, self.high)
     }
 }
 

@@ -51,15 +51,20 @@ impl Script {
 
     /// The nanoseconds that one of so many calls took.
     pub(super) fn measure(&mut self, calls: usize) -> Result<f64> {
+        let answer = self.ask(&calls.to_string())?;
+        answer
+            .parse()
+            .with_context(|| format!("the script said {answer:?}, which is no number"))
+    }
+
+    /// Says a line to the script, and returns what it answers.
+    pub(super) fn ask(&mut self, line: &str) -> Result<String> {
         let input = self
             .input
             .as_mut()
             .context("the script's input is closed")?;
-        writeln!(input, "{calls}").context("cannot reach the script")?;
-        let answer = self.answer()?;
-        answer
-            .parse()
-            .with_context(|| format!("the script said {answer:?}, which is no number"))
+        writeln!(input, "{line}").context("cannot reach the script")?;
+        self.answer()
     }
 
     fn answer(&mut self) -> Result<String> {

@@ -1,0 +1,258 @@
+//! What a program that does nothing but call functions loses while `--max-overhead` bounds what
+//! counting costs, and how near the told calls come to the real ones.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Seek as _};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+
+use super::contestant::Contestant;
+use super::figures::Figures;
+use super::python::Script;
+use crate::interpreters::Interpreter;
+
+/// The bound, in percent of the processor time of each process.
+const BOUND: &str = "5";
+/// Seconds of calling without pytop, before and after, and without a bound.
+const WITHOUT: u32 = 2;
+/// Seconds in which the process is found out. Its calls count, but its time does not.
+const FOUND_OUT: u32 = 1;
+/// Seconds of calling under the bound.
+const COUNTED: u32 = 10;
+/// Functions of the program. Each is called as often in a round as its number says.
+const FUNCTIONS: usize = 10;
+/// What functions do, each with whether there is a bound.
+const LOADS: [(Work, bool); 6] = [
+    (Work::Nothing, true),
+    (Work::Loop(0), true),
+    (Work::Loop(70), true),
+    (Work::Loop(200), true),
+    (Work::Loop(400), true),
+    (Work::Nothing, false),
+];
+
+/// What a function does.
+#[derive(Clone, Copy)]
+enum Work {
+    Nothing,
+    /// So many steps of a loop, of some 6 to 10 ns each, beside the call of `range`.
+    Loop(u32),
+}
+
+impl Work {
+    /// The body of a function in Python.
+    fn body(self) -> String {
+        match self {
+            Self::Nothing => "pass".to_owned(),
+            Self::Loop(steps) => format!("for _ in range({steps}): pass"),
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::Nothing => "nothing".to_owned(),
+            Self::Loop(steps) => format!("loop of {steps}"),
+        }
+    }
+}
+
+/// What one turn of a program says.
+struct Turn {
+    /// Processor time of a call without pytop, in nanoseconds.
+    each: f64,
+    /// How much more of it a call takes with pytop, in percent.
+    slower: f64,
+    /// Told calls to real ones: the median of all functions, and the one that is furthest off.
+    median: f64,
+    worst: f64,
+}
+
+/// Prints the cost and the exactness for each interpreter, with its method, and each length of
+/// functions, and the cost without a bound.
+pub(super) fn measure(pytop: &Path, pythons: &[(&Interpreter, &str)], rounds: usize) -> Result<()> {
+    let contestants: Vec<_> = pythons
+        .iter()
+        .flat_map(|python| LOADS.iter().map(move |load| (python, load)))
+        .collect();
+    let mut turns: Vec<_> = contestants.iter().map(|_| Vec::new()).collect();
+    for _ in 0..rounds {
+        for (((python, method), (work, is_bound)), turns) in contestants.iter().zip(&mut turns) {
+            let bound = is_bound.then_some(BOUND);
+            turns.push(turn(pytop, python, method, *work, bound)?);
+        }
+    }
+
+    println!(
+        "\nA program that does nothing but call {FUNCTIONS} functions, for {COUNTED} s with \
+         --max-overhead {BOUND}"
+    );
+    println!(
+        "{:<15} {:<17} {:>20} {:>26} {:>24} {:>24}",
+        "", "", "ns a call", "slower, %", "told/real: median", "told/real: worst"
+    );
+    for (((python, method), (work, is_bound)), turns) in contestants.iter().zip(&turns) {
+        let figures = |of: fn(&Turn) -> f64, decimals: usize| {
+            let figures = Figures::of(turns.iter().map(of).collect());
+            let spread = figures.spread_to(decimals);
+            format!("{:.decimals$} ({spread})", figures.median)
+        };
+        println!(
+            "{:<15} {:<17} {:>20} {:>26} {:>24} {:>24}",
+            format!("{} {method}", python.version),
+            if *is_bound {
+                work.name()
+            } else {
+                format!("{}, unbound", work.name())
+            },
+            figures(|turn| turn.each, 0),
+            figures(|turn| turn.slower, 1),
+            figures(|turn| turn.median, 3),
+            figures(|turn| turn.worst, 3),
+        );
+    }
+    Ok(())
+}
+
+/// A new process without pytop, with it, and without it again.
+fn turn(
+    pytop: &Path,
+    python: &Interpreter,
+    method: &str,
+    work: Work,
+    bound: Option<&str>,
+) -> Result<Turn> {
+    let (body, functions) = (work.body(), FUNCTIONS.to_string());
+    let command = python.chroot.command()?;
+    let mut script = Script::of(command, include_str!("bound.py"), &[&body, &functions])?;
+    let before = Called::in_seconds(&mut script, WITHOUT)?;
+    let mut printed = tempfile::tempfile().context("cannot make a temporary file")?;
+    let output = printed.try_clone().context("cannot share a file")?;
+    // It begins and ends while the script waits, so that the told calls are those of the two phases.
+    let contestant = Contestant::process(pytop, method, script.pid(), bound);
+    let attached = contestant.attach_printing(output.into())?;
+    let at_first = Called::in_seconds(&mut script, FOUND_OUT)?;
+    let seconds = if bound.is_some() { COUNTED } else { WITHOUT };
+    let counted = Called::in_seconds(&mut script, seconds)?;
+    attached.detach()?;
+    let after = Called::in_seconds(&mut script, WITHOUT)?;
+
+    printed.rewind().context("cannot read a temporary file")?;
+    let told = told(printed, script.pid())?;
+    let called = at_first.calls.iter().zip(&counted.calls);
+    let ratios: Vec<f64> = (1..)
+        .zip(called.map(|(at_first, counted)| at_first + counted))
+        .map(|(number, called)| {
+            let told = told.get(&format!("function_{number}")).copied();
+            told.unwrap_or(0) as f64 / called as f64
+        })
+        .collect();
+    let each = f64::midpoint(before.each(), after.each());
+    Ok(Turn {
+        each,
+        slower: (counted.each() / each - 1.0) * 100.0,
+        worst: furthest_off(&ratios).context("no function was called")?,
+        median: Figures::of(ratios).median,
+    })
+}
+
+/// The ratio that is furthest from one: half is as far off as two.
+fn furthest_off(ratios: &[f64]) -> Option<f64> {
+    let distance = |ratio: &f64| ratio.ln().abs();
+    let furthest = ratios
+        .iter()
+        .max_by(|one, other| distance(one).total_cmp(&distance(other)));
+    furthest.copied()
+}
+
+/// What the script says of a phase.
+struct Called {
+    /// Of each function.
+    calls: Vec<u64>,
+    nanoseconds: u64,
+}
+
+impl Called {
+    /// Has the script call its functions for so long.
+    fn in_seconds(script: &mut Script, seconds: u32) -> Result<Self> {
+        let answer = script.ask(&seconds.to_string())?;
+        let numbers = answer
+            .split_whitespace()
+            .map(str::parse)
+            .collect::<Result<Vec<u64>, _>>()
+            .with_context(|| format!("the script said {answer:?}, which is no numbers"))?;
+        match numbers.split_last() {
+            Some((nanoseconds, calls)) if calls.len() == FUNCTIONS => Ok(Self {
+                calls: calls.to_vec(),
+                nanoseconds: *nanoseconds,
+            }),
+            _ => bail!("the script said {answer:?} of {FUNCTIONS} functions"),
+        }
+    }
+
+    /// Processor time of a call, in nanoseconds.
+    fn each(&self) -> f64 {
+        self.nanoseconds as f64 / self.calls.iter().sum::<u64>() as f64
+    }
+}
+
+/// A snapshot, as far as it says what was called.
+#[derive(Deserialize)]
+struct Snapshot {
+    processes: Vec<Process>,
+    rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Process {
+    pid: u32,
+    /// Why its counts are incomplete.
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    function: String,
+    calls: u64,
+}
+
+/// Calls of each function over all snapshots of a run that counted one process.
+fn told(printed: File, pid: u32) -> Result<BTreeMap<String, u64>> {
+    let mut told = BTreeMap::new();
+    for line in BufReader::new(printed).lines() {
+        let line = line.context("cannot read what pytop printed")?;
+        let snapshot: Snapshot =
+            serde_json::from_str(&line).with_context(|| format!("pytop printed {line:?}"))?;
+        for process in snapshot.processes {
+            let reason = process.reason.unwrap_or_default();
+            ensure!(
+                process.pid == pid && reason.is_empty(),
+                "pytop says of process {}: {reason:?}",
+                process.pid
+            );
+        }
+        for row in snapshot.rows {
+            *told.entry(row.function).or_insert(0) += row.calls;
+        }
+    }
+    Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_is_as_far_off_as_too_many() {
+        for (ratios, furthest) in [
+            (vec![], None),
+            (vec![1.1, 1.0, 0.95], Some(1.1)),
+            (vec![1.5, 0.5, 1.0], Some(0.5)),
+            (vec![1.5, 0.0], Some(0.0)),
+        ] {
+            assert_eq!(furthest_off(&ratios), furthest);
+        }
+    }
+}
