@@ -150,6 +150,15 @@ impl Slot {
     }
 }
 
+/// Places in which hits are counted by process that are not counted in slots.
+pub const CAREFUL_PLACES: usize = 0x1_0000;
+
+/// The place of a process there, which it may share with others.
+#[must_use]
+pub const fn careful_at(pid: u32) -> u32 {
+    pid & 0xffff
+}
+
 /// Power of two of the number of slots.
 pub const SLOT_BITS: u32 = 16;
 /// Number of slots.

@@ -12,11 +12,11 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::bpf_get_current_comm;
 use pytop_common::count::{
     BY_NAME, CHECK_INTERVAL, CLOSED, FrameCount, FrameKey, KnownFrame, LASTING_CALLS,
-    LASTING_INTERVALS, Loss, ProcessName, SLOTS, Slot, Trust,
+    LASTING_INTERVALS, Loss, ProcessName, SLOTS, Slot, Trust, careful_at,
 };
 use pytop_common::durations::Named;
 
-use crate::maps::{self, ACTIVE, Counts, KNOWN, PROCESSES, Slots, TABLES};
+use crate::maps::{self, ACTIVE, CAREFUL, Counts, KNOWN, PROCESSES, Slots, TABLES};
 use crate::names::{self, Located};
 
 /// What was entered, seen from the probe.
@@ -122,6 +122,9 @@ fn count_in_table<S: Subject>(
     subject: &S,
     site: u32,
 ) -> Result<(), Loss> {
+    if let Some(careful) = CAREFUL.get_ptr_mut(careful_at(key.pid)) {
+        maps::add(careful, 1);
+    }
     let Some(count) = count_mut(counts, key).filter(|count| count.names.text != 0) else {
         let Some(located) = subject.locate()? else {
             return Ok(());

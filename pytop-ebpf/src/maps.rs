@@ -7,7 +7,7 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, ProgramArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use pytop_common::code::CodeSpec;
-use pytop_common::count::{
+use pytop_common::count::{CAREFUL_PLACES, 
     FrameCount, FrameKey, FrameText, KnownFrame, Loss, Problem, ProblemKey, ProcessName, SITES,
     SLOTS, Slot,
 };
@@ -73,6 +73,10 @@ pub static PROCESSES: HashMap<u32, ProcessName, 32_768, { BPF_F_NO_PREALLOC as u
 #[btf_map]
 pub static PROBLEMS: HashMap<ProblemKey, u64, 4096, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
+
+/// Hits since the start that were counted in [`TABLES`], by [`careful_at`] of the pid.
+#[btf_map]
+pub static CAREFUL: Array<u64, CAREFUL_PLACES> = Array::new();
 
 /// When processes were first where they have run no Python code yet, by the monotonic clock in
 /// nanoseconds.

@@ -206,6 +206,7 @@ async fn main() -> anyhow::Result<()> {
                 rows,
                 drain: Duration::from_millis(20),
                 untimed: None,
+                bounded: false,
                 uncounted: Uncounted {
                     table_full: if feed == "full" { 17 } else { 0 },
                     unreadable_name: u64::from(feed == "full" && tick.is_multiple_of(5)),

@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub uncounted: Uncounted,
     /// Calls without a duration; `None` where durations are not measured.
     pub untimed: Option<Untimed>,
+    /// There is a bound to what counting may cost, so that calls may be estimates.
+    pub bounded: bool,
     /// Every CPython process that lived in the interval, in the order of their pids.
     pub processes: Vec<ProcessStatus>,
 }

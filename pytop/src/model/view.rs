@@ -347,6 +347,7 @@ pub(crate) mod tests {
             rows,
             uncounted: Uncounted::default(),
             untimed: None,
+            bounded: false,
             processes: Vec::new(),
         }
     }

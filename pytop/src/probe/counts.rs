@@ -20,7 +20,7 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 use pytop_common::count::{
     BY_NAME, FrameCount, FrameKey, LASTING_CALLS, Loss, METER_SITE, Problem, ProblemKey,
-    ProcessName, Slot, Trust,
+    ProcessName, Slot, Trust, careful_at,
 };
 use pytop_common::runtime::RuntimeCount;
 
@@ -176,6 +176,7 @@ pub(super) struct Counts {
     frames: usize,
     texts: Texts,
     processes: HashMap<MapData, u32, ProcessName>,
+    careful: Array<MapData, u64>,
     losses: Array<MapData, u64>,
     losses_before: [u64; Loss::COUNT as usize],
     problems: HashMap<MapData, ProblemKey, u64>,
@@ -208,6 +209,7 @@ impl Counts {
         let texts = HashMap::try_from(take("TEXTS")?)?;
         let texts = Texts::new(texts, capacity.of_texts());
         let processes = HashMap::try_from(take("PROCESSES")?)?;
+        let careful = Array::try_from(take("CAREFUL")?)?;
         let losses = Array::try_from(take("LOSSES")?)?;
         let problems = HashMap::try_from(take("PROBLEMS")?)?;
         let runtime = RuntimeCounts::new(&mut take)?;
@@ -233,6 +235,7 @@ impl Counts {
             frames: 0,
             texts,
             processes,
+            careful,
             losses,
             losses_before: [0; Loss::COUNT as usize],
             problems,
@@ -354,7 +357,13 @@ impl Counts {
         }
     }
 
-    /// The calls of this interval so far, by process, but for those of functions that are new.
+    /// Hits of a process since the start that are not among [`Self::visit_hits`], those of others
+    /// perhaps included.
+    pub(super) fn careful_hits(&self, pid: u32) -> u64 {
+        self.careful.get(&careful_at(pid), 0).unwrap_or(0)
+    }
+
+    /// The calls of this interval so far, by process, but for those of functions that have no slot.
     pub(super) fn visit_hits(&self, mut visit: impl FnMut(u32, u64)) {
         if let Some(half) = self.halves.get(self.current) {
             half.memory.visit(|owner, calls| {

@@ -304,10 +304,15 @@ impl Kernel {
     }
 
     /// Hands to `visit` processes, some of them repeatedly, and calls that they have made in this
-    /// interval so far: those of functions that have lasted, which are nearly all of the calls of
-    /// any process that calls much. Asks nothing of the kernel.
+    /// interval so far: those of functions that have lasted. Asks nothing of the kernel.
     pub fn visit_hits(&self, visit: impl FnMut(u32, u64)) {
         self.counts.visit_hits(visit);
+    }
+
+    /// All other hits of a process since the start, and perhaps some of another one's.
+    #[must_use]
+    pub fn careful_hits(&self, pid: u32) -> u64 {
+        self.counts.careful_hits(pid)
     }
 
     /// Takes the processes that have passed a door since the last time, with the time at which

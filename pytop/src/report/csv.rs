@@ -8,6 +8,9 @@ use crate::model::{Entry, Snapshot, Text};
 
 const HEADER: [&str; 6] = ["time", "pid", "filename", "line", "function", "calls"];
 
+/// A field of its own where calls may be estimates; empty for those that are not.
+const COUNTED_SHARE: &str = "counted_share";
+
 pub(super) fn write(
     output: &mut impl Write,
     snapshot: &Snapshot,
@@ -15,9 +18,11 @@ pub(super) fn write(
     with_header: bool,
 ) -> io::Result<()> {
     let with_durations = snapshot.untimed.is_some();
+    let shares = snapshot.bounded.then_some(COUNTED_SHARE);
     let mut lines = csv::Writer::from_writer(output);
     if with_header {
         let header = HEADER.into_iter();
+        let header = header.chain(shares);
         let header = header.chain(FIELDS.into_iter().filter(|_| with_durations));
         lines.write_record(header).map_err(plain)?;
     }
@@ -34,6 +39,10 @@ pub(super) fn write(
         ];
         for field in record {
             lines.write_field(field).map_err(plain)?;
+        }
+        if snapshot.bounded {
+            let share = entry.estimated.map(|share| format!("{share:.6}"));
+            lines.write_field(number(share)).map_err(plain)?;
         }
         if with_durations {
             for field in fields(entry.durations.as_deref()) {
@@ -66,7 +75,7 @@ mod tests {
     use super::super::tests::{hostile, print, row, snapshot, two};
     use super::*;
     use crate::cli::Format;
-    use crate::model::{GroupBy, View};
+    use crate::model::{Estimate, GroupBy, View};
 
     #[test]
     fn one_header_then_rows() {
@@ -86,6 +95,32 @@ mod tests {
             print(Format::Csv, View::default(), &[snapshot(Vec::new())]),
             "time,pid,filename,line,function,calls\n"
         );
+    }
+
+    #[test]
+    fn estimates_have_a_share() {
+        let mut snapshot = snapshot(two());
+        snapshot.bounded = true;
+        let print = |snapshot: &Snapshot| {
+            let printed = print(Format::Csv, View::default(), std::slice::from_ref(snapshot));
+            printed
+                .lines()
+                .take(2)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let [header, row] = <[String; 2]>::try_from(print(&snapshot)).unwrap();
+        assert_eq!(
+            header,
+            "time,pid,filename,line,function,calls,counted_share"
+        );
+        assert!(row.ends_with(",f,2000,"), "{row}");
+        snapshot.processes[0].estimate = Some(Estimate {
+            counted: 0.125,
+            uncertainty: 0.5,
+        });
+        let row = &print(&snapshot)[1];
+        assert!(row.ends_with(",f,2000,0.125000"), "{row}");
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(super) fn write(
         interval_s: seconds(snapshot.interval),
         drain_s: seconds(snapshot.drain),
         total_calls: snapshot.total_calls(),
+        estimated: snapshot.is_estimated().then_some(true),
         probe_cost: snapshot.probe_cost().map(rounded),
         functions: snapshot.rows.len(),
         uncounted: Uncounted {
@@ -73,6 +74,8 @@ struct Object<'a> {
     interval_s: f64,
     drain_s: f64,
     total_calls: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated: Option<bool>,
     probe_cost: Option<f64>,
     functions: usize,
     uncounted: Uncounted,

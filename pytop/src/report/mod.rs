@@ -183,6 +183,7 @@ mod tests {
             rows,
             uncounted: Uncounted::default(),
             untimed: None,
+            bounded: false,
             processes: vec![counted, silent],
         }
     }

@@ -94,9 +94,10 @@ fn write_summary(
         .iter()
         .filter(|process| process.coverage.method().is_some());
     let counted = counted.count();
+    let about = if snapshot.is_estimated() { "~" } else { "" };
     write!(
         output,
-        "pytop {}: {} in {:.3} s, {:.0}/s, {}",
+        "pytop {}: {about}{} in {:.3} s, {about}{:.0}/s, {}",
         humantime::format_rfc3339_seconds(snapshot.time),
         plural(snapshot.total_calls(), "call"),
         snapshot.interval.as_secs_f64(),

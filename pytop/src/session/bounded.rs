@@ -20,7 +20,7 @@ impl Session {
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                     arrived => {
                         arrived?;
-                        budget.take_up(pid, method);
+                        budget.take_up(pid, method, &session.kernel);
                     }
                 }
             }

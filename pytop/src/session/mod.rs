@@ -590,6 +590,7 @@ impl Session {
                 implausible: drained.losses.implausible,
             },
             untimed: drained.untimed,
+            bounded: self.options.max_overhead.is_some(),
             processes,
         })
     }

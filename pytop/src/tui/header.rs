@@ -104,8 +104,11 @@ fn draw_rates(app: &App, area: Rect, buffer: &mut Buffer) {
         .map_or(0.0, |snapshot| snapshot.calls_per_second());
     let totals = &recorded.totals;
     let peak = totals.rates().fold(0.0_f32, f32::max);
+    let snapshot = recorded.snapshot.as_ref();
+    let is_estimated = snapshot.is_some_and(|snapshot| snapshot.is_estimated());
+    let about = if is_estimated { "~" } else { "" };
     let numbers = [
-        number::rate(rate),
+        format!("{about}{}", number::rate(rate)),
         number::rate(peak.into()),
         number::grouped(totals.calls()),
     ];

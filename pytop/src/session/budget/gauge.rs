@@ -59,8 +59,14 @@ pub(super) struct Estimated {
     pub(super) uncertainty: f64,
 }
 
-/// Own work is at least this part of the time in windows: no interpreter enters a frame for less.
-const LEAST_WORK: f64 = 0.02;
+/// Own work from one call to the next takes at least so long, in seconds: no interpreter enters and
+/// leaves a frame in less.
+const LEAST_WORK: f64 = 25e-9;
+/// How far the time of a hit is off as a rule, as a part of it: what is left for own work is not
+/// known any better.
+const BLUR: f64 = 0.05;
+/// What windows of earlier intervals count for, as a part of what those of the present one do.
+const EARLIER: f64 = 0.5;
 
 /// What was seen of a process in one interval.
 #[derive(Debug, Default)]
@@ -77,6 +83,8 @@ pub(super) struct Gauge {
     outside: f64,
     /// The same of earlier intervals in which nothing was counted that would tell what it means.
     owed: f64,
+    /// Time and hits in windows of this and, for less, of earlier intervals.
+    recent: (f64, f64),
 }
 
 impl Gauge {
@@ -155,9 +163,11 @@ impl Gauge {
                 uncertainty: 1.0,
             });
         }
-        // Functions that are new are not seen until the interval ends. They have their part in all.
+        // What is hit after the last look is not seen, but has its part in all.
         let hits = seen * (counted / now.hits.max(1) as f64).max(1.0);
-        let each = used / hits;
+        let (earlier_used, earlier_hits) = self.recent;
+        self.recent = (used + earlier_used * EARLIER, hits + earlier_hits * EARLIER);
+        let each = self.recent.0 / self.recent.1;
         let (work, work_off) = own_work(each, cost);
         // What the edges of windows have of the time outside was counted.
         let edges = (counted * each - used).clamp(0.0, outside);
@@ -177,11 +187,19 @@ impl Gauge {
 fn own_work(each: f64, cost: HitCost) -> (f64, f64) {
     // It converges at once: the cost hardly depends on the work.
     const STEPS: u32 = 8;
-    let least = each * LEAST_WORK;
-    let work = (0..STEPS).fold((each - cost.seconds).max(least), |work, _| {
-        (each - cost.beside(work)).max(least)
-    });
-    (work, cost.seconds * cost.uncertainty / work)
+    let work = (0..STEPS).fold(each, |work, _| positive(each - cost.beside(work), cost));
+    // Calls go as one by the work: they may be more by a larger part than they may be less.
+    let least = (work - cost.seconds * cost.uncertainty).max(LEAST_WORK);
+    (work, (work / least - 1.0).max(0.0))
+}
+
+/// What own work is taken to be when so much is left for it: as much, but where that is little, or
+/// nothing, the mean of what it may be.
+fn positive(left: f64, cost: HitCost) -> f64 {
+    let blur = cost.seconds * BLUR;
+    let above = (left - LEAST_WORK) / blur;
+    // Softplus: the two sides of a corner, joined by a curve.
+    LEAST_WORK + blur * (above.max(0.0) + (-above.abs()).exp().ln_1p())
 }
 
 /// How far the mean of the windows may be off by chance, as a part of it: they are a sample.

@@ -53,13 +53,14 @@ struct Watched {
     method: Method,
     /// It is counted in windows.
     is_hot: bool,
+    /// Its hits since the start that are not in slots; and at the beginning of the interval.
+    careful: u64,
+    careful_before: u64,
     clock: ProcessClock,
     pace: Pace,
     gauge: Gauge,
     /// As of the last look.
     seen: Reading,
-    /// How many calls there were in the interval before for each one that was seen while it went on.
-    unseen: f64,
 }
 
 impl Budget {
@@ -115,7 +116,7 @@ impl Budget {
     }
 
     /// Takes up a process whose probes have just been placed. One that is known stays as it is.
-    pub(super) fn take_up(&mut self, pid: u32, method: Method) {
+    pub(super) fn take_up(&mut self, pid: u32, method: Method, kernel: &Kernel) {
         if let Some(watched) = self.watched.get_mut(&pid) {
             watched.method = method;
             return;
@@ -125,15 +126,17 @@ impl Budget {
         };
         let Some(used) = clock.read() else { return };
         let now = Instant::now();
+        let careful = kernel.careful_hits(pid);
         let seen = Reading { used, hits: 0 };
         let watched = Watched {
             method,
             is_hot: false,
+            careful,
+            careful_before: careful,
             clock,
             pace: Pace::new(self.allowed, now, seed(pid)),
             gauge: Gauge::counting(seen),
             seen,
-            unseen: 1.0,
         };
         self.watched.insert(pid, watched);
     }
@@ -332,6 +335,11 @@ impl Budget {
         self.hits.clear();
         let hits = &mut self.hits;
         kernel.visit_hits(|pid, calls| *hits.entry(pid).or_default() += calls);
+        for (pid, watched) in &mut self.watched {
+            watched.careful = kernel.careful_hits(*pid);
+            let careful = watched.careful.saturating_sub(watched.careful_before);
+            *hits.entry(*pid).or_default() += careful;
+        }
     }
 }
 
@@ -341,7 +349,7 @@ impl Watched {
         // One that has ended uses no more.
         let used = self.clock.read().unwrap_or(self.seen.used);
         let each = cost.of_hit(self.method).unwrap_or(UNMEASURED);
-        let new = hits.saturating_sub(self.seen.hits) as f64 * self.unseen;
+        let new = hits.saturating_sub(self.seen.hits) as f64;
         let look = Look {
             at: now,
             used: used.saturating_sub(self.seen.used),
@@ -364,11 +372,9 @@ impl Watched {
             seconds: cost.of_hit(self.method).unwrap_or(UNMEASURED),
             uncertainty: UNCERTAINTY,
         };
-        if self.seen.hits > 0 {
-            self.unseen = (counted as f64 / self.seen.hits as f64).clamp(1.0, 10.0);
-        }
         let estimated = self.gauge.end_interval(self.seen, counted, each);
         self.seen.hits = 0;
+        self.careful_before = self.careful;
         estimated
     }
 }

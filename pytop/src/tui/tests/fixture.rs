@@ -289,6 +289,7 @@ pub(super) fn snapshot(rows: Vec<Row>) -> Snapshot {
         rows,
         uncounted: Uncounted::default(),
         untimed: None,
+        bounded: false,
         processes,
     }
 }
