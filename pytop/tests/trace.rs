@@ -278,6 +278,103 @@ fn stacks_are_folded() {
     }
 }
 
+/// Stacks of functions that a program was never in are not made up where events were lost, and how
+/// many were is said.
+#[test]
+fn stacks_after_a_loss_are_those_that_there_were() {
+    let stacks = [
+        "<module>",
+        "<module>;turns",
+        "<module>;turns;one",
+        "<module>;turns;one;of_one",
+        "<module>;turns;two",
+        "<module>;turns;two;of_two",
+    ];
+    for interpreter in interpreters() {
+        let python = script(interpreter, "alternates.py").argument(&2000);
+        let filter = format!("^{}:", python.filename());
+        for weight in ["calls", "time"] {
+            let arguments = [
+                "--format", "folded", "--weight", weight, "--buffer", "1", "-f", &filter,
+            ];
+            let output = trace(&arguments, &python.words());
+            let said = String::from_utf8_lossy(&output.stderr);
+            let lost = said.lines().filter_map(|line| {
+                line.strip_prefix("pytop: ")?
+                    .split_once(" events were lost")
+            });
+            let lost: Vec<u64> = lost.filter_map(|(lost, _)| lost.parse().ok()).collect();
+            assert!(matches!(lost[..], [1..]), "{said}");
+            let text = String::from_utf8(output.stdout).expect("text");
+            let (mut known, mut cut) = (0, 0);
+            for line in text.lines() {
+                let (stack, _) = line.rsplit_once(' ').expect("a stack and its weight");
+                let (_, stack) = stack.split_once(';').expect("a process and functions");
+                let functions = stack
+                    .split(';')
+                    .map(|function| function.split(" (").next().unwrap_or(function));
+                let stack = functions.collect::<Vec<_>>().join(";");
+                let is_right = match stack.strip_prefix("(lost)") {
+                    // What is behind is the inner part of a stack.
+                    Some(inner) => {
+                        cut += 1;
+                        stacks.iter().any(|stack| stack.ends_with(inner))
+                    }
+                    None => {
+                        known += 1;
+                        stacks.contains(&stack.as_str())
+                    }
+                };
+                assert!(is_right, "{stack} on {}", interpreter.version);
+            }
+            assert!(known > 0 && cut > 0, "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_file_keeps_what_it_holds_until_there_is_a_trace() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("trace");
+    let file = path.to_str().expect("text");
+    let held = "held before\n".repeat(10_000);
+    std::fs::write(&path, &held).expect("a file");
+    // No process has this number.
+    let output = Pytop::command()
+        .args(["trace", "-o", file, "-p", "4194305"])
+        .output()
+        .expect("pytop can be started");
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(std::fs::read_to_string(&path).expect("a file"), held);
+    let python = script(interpreters().first().expect("an interpreter"), "short.py").argument(&1);
+    let filter = format!("^{}:", python.filename());
+    trace(&["-o", file, "-f", &filter], &python.words());
+    let text = std::fs::read_to_string(&path).expect("a file");
+    assert_eq!(text.lines().count(), 6, "{text}");
+    assert!(!text.contains("held"), "{text}");
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    let python = script(interpreters().first().expect("an interpreter"), "short.py").argument(&1);
+    for (file, why) in [
+        ("/dev/full", "No space left on device"),
+        ("/proc", "Is a directory"),
+    ] {
+        for format in ["text", "folded"] {
+            let output = Pytop::command()
+                .args(["trace", "--format", format, "-o", file, "--"])
+                .args(python.words())
+                .output()
+                .expect("pytop can be started");
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            let said = String::from_utf8_lossy(&output.stderr);
+            let expected = format!("pytop: cannot write to {file}: {why}");
+            assert!(said.contains(&expected), "{said}");
+        }
+    }
+}
+
 /// Functions with their depths, each as often as it was entered.
 fn entered(python: &Python, options: &[&str]) -> BTreeMap<(String, u64), usize> {
     let arguments = [&["--format", "json"], options].concat();

@@ -9,6 +9,7 @@ use std::io::{BufWriter, Write};
 use foldhash::{HashMap, HashMapExt as _};
 
 use self::folded::Folded;
+pub use self::folded::Missing;
 use super::ReportError;
 use crate::cli::{TraceFormat, Weight};
 use crate::model::Text;
@@ -116,13 +117,13 @@ impl<W: Write> TraceReport<W> {
         Ok(())
     }
 
-    /// Prints what is printed at the end. Returns how many calls had no place of their own.
-    pub fn finish(&mut self) -> Result<u64, ReportError> {
-        let mut merged = 0;
+    /// Prints what is printed at the end. Returns what this does not show.
+    pub fn finish(&mut self) -> Result<Missing, ReportError> {
+        let mut missing = Missing::default();
         if let Style::Folded(folded) = &self.style {
-            merged = folded.write(&mut self.output)?;
+            missing = folded.write(&mut self.output)?;
         }
         self.output.flush()?;
-        Ok(merged)
+        Ok(missing)
     }
 }
