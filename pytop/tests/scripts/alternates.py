@@ -1,5 +1,5 @@
 # Two functions take turns at the same place of the stack, each with a callee of its own.
-import sys
+import os
 
 
 def of_one():
@@ -26,4 +26,7 @@ def turns(number):
         two()
 
 
-turns(int(sys.argv[1]))
+os.write(1, b"ready\n")
+while os.read(0, 64):
+    turns(400)
+    os.write(1, b"done\n")
