@@ -32,7 +32,7 @@ pub struct TraceReport<W: Write> {
 enum Style {
     Text,
     Json,
-    Folded(Folded),
+    Folded(Box<Folded>),
 }
 
 /// Programs by pid.
@@ -56,7 +56,7 @@ impl<W: Write> TraceReport<W> {
             style: match format {
                 TraceFormat::Text => Style::Text,
                 TraceFormat::Json => Style::Json,
-                TraceFormat::Folded => Style::Folded(Folded::new(weight)),
+                TraceFormat::Folded => Style::Folded(Box::new(Folded::new(weight))),
             },
             shallowest: None,
         }
