@@ -278,6 +278,109 @@ fn stacks_are_folded() {
     }
 }
 
+/// Stacks of functions that a program was never in are not made up where events were lost, and how
+/// many were is said.
+#[test]
+fn stacks_after_a_loss_are_those_that_there_were() {
+    let stacks = [
+        "turns",
+        "turns;one",
+        "turns;one;of_one",
+        "turns;two",
+        "turns;two;of_two",
+    ];
+    for interpreter in interpreters() {
+        let python = script(interpreter, "alternates.py");
+        let mut running = python.start();
+        let filter = format!("^{}:", python.filename());
+        let mut command = Pytop::command();
+        command.args(["trace", "--format", "folded", "--weight", "calls"]);
+        command.args(["--buffer", "1", "-f", &filter]);
+        command.args(["-p", &running.pid().to_string()]);
+        let pytop = Pytop::spawn_command(command);
+        assert_eq!(
+            pytop.message(),
+            "pytop: tracing 1 processes (1 interpreters)"
+        );
+        running.run();
+        // Nobody takes events out: they are more than there is room for.
+        pytop.signal(Signal::SIGSTOP);
+        running.run();
+        pytop.signal(Signal::SIGCONT);
+        running.run();
+        pytop.signal(Signal::SIGINT);
+        let said = pytop.message();
+        let lost = said
+            .strip_prefix("pytop: ")
+            .and_then(|said| said.split_once(" events were lost"))
+            .and_then(|(lost, _)| lost.parse::<u64>().ok());
+        assert!(lost.is_some_and(|lost| lost > 0), "{said}");
+        let (status, output) = pytop.end();
+        assert!(status.success(), "{status}");
+        running.end_well();
+        assert!(!output.is_empty());
+        for line in output {
+            let (stack, _) = line.rsplit_once(' ').expect("a stack and its weight");
+            let (_, stack) = stack.split_once(';').expect("a process and functions");
+            let functions = stack
+                .split(';')
+                .map(|function| function.split(" (").next().unwrap_or(function));
+            let stack = functions.collect::<Vec<_>>().join(";");
+            let is_right = match stack.strip_prefix("(lost)") {
+                // What is behind is the inner part of a stack.
+                Some(inner) => stacks
+                    .iter()
+                    .any(|stack| format!(";{stack}").ends_with(inner)),
+                None => stacks.contains(&stack.as_str()),
+            };
+            assert!(is_right, "{stack} on {}", interpreter.version);
+        }
+    }
+}
+
+#[test]
+fn a_file_keeps_what_it_holds_until_there_is_a_trace() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("trace");
+    let file = path.to_str().expect("text");
+    let held = "held before\n".repeat(10_000);
+    std::fs::write(&path, &held).expect("a file");
+    // No process has this number.
+    let output = Pytop::command()
+        .args(["trace", "-o", file, "-p", "4194305"])
+        .output()
+        .expect("pytop can be started");
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(std::fs::read_to_string(&path).expect("a file"), held);
+    let python = script(interpreters().first().expect("an interpreter"), "short.py").argument(&1);
+    let filter = format!("^{}:", python.filename());
+    trace(&["-o", file, "-f", &filter], &python.words());
+    let text = std::fs::read_to_string(&path).expect("a file");
+    assert_eq!(text.lines().count(), 6, "{text}");
+    assert!(!text.contains("held"), "{text}");
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    let python = script(interpreters().first().expect("an interpreter"), "short.py").argument(&1);
+    for (file, why) in [
+        ("/dev/full", "No space left on device"),
+        ("/proc", "Is a directory"),
+    ] {
+        for format in ["text", "folded"] {
+            let output = Pytop::command()
+                .args(["trace", "--format", format, "-o", file, "--"])
+                .args(python.words())
+                .output()
+                .expect("pytop can be started");
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            let said = String::from_utf8_lossy(&output.stderr);
+            let expected = format!("pytop: cannot write to {file}: {why}");
+            assert!(said.contains(&expected), "{said}");
+        }
+    }
+}
+
 /// Functions with their depths, each as often as it was entered.
 fn entered(python: &Python, options: &[&str]) -> BTreeMap<(String, u64), usize> {
     let arguments = [&["--format", "json"], options].concat();

@@ -25,7 +25,7 @@ use std::io::{self, BufWriter, Write};
 pub use doctor::write as write_diagnosis;
 pub use probes::write as write_probes;
 pub use table::Layout;
-pub use trace::TraceReport;
+pub use trace::{Missing, TraceReport};
 
 use crate::cli::Format;
 use crate::model::{Entry, EntryKey, Snapshot, Totals, View};

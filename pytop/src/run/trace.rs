@@ -1,7 +1,8 @@
 //! `pytop trace`: from its options to the exit status.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::cli::{MethodChoice, Trace};
 use crate::model::text::visible;
 use crate::probe::Capacity;
 use crate::probe::launch::{Output, exit_code};
-use crate::report::{ReportError, TraceReport};
+use crate::report::{Missing, ReportError, TraceReport};
 use crate::session::{Ending, Options, Session, Target, Tracing, now};
 use crate::trace::Selection;
 use crate::updates::{Command, Update};
@@ -25,7 +26,15 @@ const NO_INTERVAL: Duration = Duration::from_hours(1);
 /// Does what the command line says.
 pub(super) fn run(arguments: &Trace) -> Result<ExitCode, Failure> {
     let start = now();
-    let output = output(arguments)?;
+    let file = arguments
+        .output
+        .as_deref()
+        .map(OutputFile::open)
+        .transpose()?;
+    let output: Box<dyn Write + Send> = match &file {
+        Some(file) => Box::new(file.writer()?),
+        None => Box::new(io::stdout()),
+    };
     let target = if !arguments.command.is_empty() {
         Target::Command {
             words: arguments.command.clone(),
@@ -59,7 +68,7 @@ pub(super) fn run(arguments: &Trace) -> Result<ExitCode, Failure> {
     let report = TraceReport::new(arguments.format, arguments.weight, selection, start, output);
     let printer = thread::Builder::new()
         .name("pytop-report".to_owned())
-        .spawn(move || print(report, updates, commands))
+        .spawn(move || print(report, file.as_ref(), updates, commands))
         .context("cannot start a thread")?;
     let closing = join(session)?;
     if !closing.is_heard {
@@ -93,21 +102,70 @@ pub(super) fn options(target: Target, method: MethodChoice, tracing: Tracing) ->
     }
 }
 
-/// Where the trace goes.
-fn output(arguments: &Trace) -> Result<Box<dyn Write + Send>> {
-    let Some(path) = &arguments.output else {
-        return Ok(Box::new(io::stdout()));
-    };
-    let file = File::create(path).with_context(|| {
-        let path = visible(path.as_os_str().as_encoded_bytes()).into_owned();
-        format!("cannot write to {path}")
-    })?;
-    Ok(Box::new(file))
+/// The file that the trace goes to. What it held is lost only once there is a trace.
+struct OutputFile {
+    file: File,
+    cannot: String,
+}
+
+impl OutputFile {
+    /// Opens it, and leaves it as it is.
+    fn open(path: &Path) -> Result<Self> {
+        let shown = visible(path.as_os_str().as_encoded_bytes()).into_owned();
+        let cannot = format!("cannot write to {shown}");
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).open(path);
+        match file {
+            Ok(file) => Ok(Self { file, cannot }),
+            Err(error) => Err(error).context(cannot),
+        }
+    }
+
+    fn writer(&self) -> Result<File> {
+        let file = self.file.try_clone();
+        file.with_context(|| self.cannot.clone())
+    }
+
+    /// Takes out what it held. Pipes and devices hold nothing.
+    fn empty(&self) -> Result<()> {
+        let emptied = self.file.metadata().and_then(|metadata| {
+            if metadata.is_file() {
+                self.file.set_len(0)?;
+            }
+            Ok(())
+        });
+        emptied.with_context(|| self.cannot.clone())
+    }
+}
+
+/// Why the trace could not be written, with the file's name.
+fn failed(error: ReportError, file: Option<&OutputFile>) -> anyhow::Error {
+    match (error, file) {
+        (ReportError::Failed(error), Some(file)) => anyhow!(error).context(file.cannot.clone()),
+        (error, _) => error.into(),
+    }
+}
+
+/// Says what the stacks do not show.
+fn say_missing(missing: Missing) {
+    let Missing { merged, lost } = missing;
+    if lost > 0 {
+        say(&format!(
+            "{lost} events were lost, for which there was no room (see --buffer): what is not known \
+             of the stacks behind is named (lost)"
+        ));
+    }
+    if merged > 0 {
+        say(&format!(
+            "{merged} calls are part of their callers: there were more stacks than pytop keeps apart"
+        ));
+    }
 }
 
 /// Prints what `updates` brings, in a thread that may wait for a reader for ever.
 fn print(
     mut report: TraceReport<Box<dyn Write + Send>>,
+    file: Option<&OutputFile>,
     mut updates: Receiver<Update>,
     commands: Sender<Command>,
 ) -> Result<()> {
@@ -118,6 +176,9 @@ fn print(
                 processes,
                 interpreters,
             } => {
+                if let Some(file) = file {
+                    file.empty()?;
+                }
                 say(&format!(
                     "tracing {processes} processes ({interpreters} interpreters)"
                 ));
@@ -126,19 +187,17 @@ fn print(
             Update::Traced(batch) => match report.write(&batch) {
                 // Nobody reads any more.
                 Err(ReportError::Closed) => is_read = false,
-                result => result?,
+                Err(error) => return Err(failed(error, file)),
+                Ok(()) => {}
             },
             Update::Snapshot(_) | Update::Ended(_) => {}
         }
     }
     if is_read {
         match report.finish() {
-            Ok(0) | Err(ReportError::Closed) => {}
-            Ok(merged) => say(&format!(
-                "{merged} calls are part of their callers: there were more stacks than pytop keeps \
-                 apart"
-            )),
-            Err(error) => return Err(error.into()),
+            Err(ReportError::Closed) => {}
+            Err(error) => return Err(failed(error, file)),
+            Ok(missing) => say_missing(missing),
         }
     }
     // The session ends when nobody can ask anything of it any more.

@@ -13,7 +13,7 @@
 //! | return of a frame of the stack      | what is deeper is gone likewise, and then the frame         |
 //! | return of a frame that is not there | what is at its depth or deeper is gone; it was entered before the trace began, or its entry was lost |
 //! | a generator was made                | its frame, entered just before, is gone                     |
-//! | events were lost                    | nothing: what comes next is right again                     |
+//! | events were lost                    | nothing, but every function of it may have been left, and another entered in its place: [`Line::is_cut`] until all that were there are gone. The depth of what comes next is right again. |
 //!
 //! A frame that is gone without a return of its own was left by an exception, where the interpreter
 //! does not tell of these (CPython 3.11), or its return was lost. That it was left is certain, but not
@@ -120,6 +120,8 @@ pub struct Line<'a> {
     pub tid: u32,
     /// How many functions are around it, as far as is known.
     pub depth: usize,
+    /// Some of them, the outermost, may be others than those that were told: events were lost since.
+    pub is_cut: bool,
     /// What was to be told.
     pub what: What<'a>,
 }

@@ -28,6 +28,8 @@ struct Open {
 struct Stack {
     pid: u32,
     open: Vec<Open>,
+    /// So many frames, the outermost, may be others than those in `open`: events were lost.
+    doubtful: usize,
 }
 
 /// The stacks of all threads.
@@ -68,8 +70,19 @@ impl Stacks {
             };
         }
         if event.lost > 0 {
-            tell(line(event, stack.open.len(), What::Lost(event.lost)));
+            stack.doubtful = usize::MAX;
+            tell(line(
+                &stack,
+                event,
+                stack.open.len(),
+                What::Lost(event.lost),
+            ));
         }
+        let around = match usize::try_from(event.depth).unwrap_or(DEEPEST) {
+            0 => stack.open.len().max(1),
+            depth => depth - 1,
+        };
+        stack.doubtful = stack.doubtful.min(around);
         if event.kind == Kind::Entry as u8 || event.kind == Kind::Throw as u8 {
             self.enter(&mut stack, event, function, matches, &mut tell);
         } else {
@@ -100,7 +113,13 @@ impl Stacks {
             ..Event::default()
         };
         if gone.lost > 0 {
-            tell(line(&event, stack.open.len(), What::Lost(gone.lost)));
+            stack.doubtful = usize::MAX;
+            tell(line(
+                &stack,
+                &event,
+                stack.open.len(),
+                What::Lost(gone.lost),
+            ));
         }
         if gone.has_ended && stack.pid == gone.pid {
             shorten(&mut stack, 0, &event, &mut tell);
@@ -150,6 +169,7 @@ impl Stacks {
             let thrown = event.kind == Kind::Throw as u8;
             let function = &function;
             tell(line(
+                stack,
                 event,
                 stack.open.len(),
                 What::Entry { function, thrown },
@@ -236,7 +256,7 @@ fn leave(
     }
     if let Some(function) = entered_before {
         let depth = depth.saturating_sub(1).max(stack.open.len());
-        tell(line(event, depth, What::Return { function, way }));
+        tell(line(stack, event, depth, What::Return { function, way }));
     }
 }
 
@@ -245,6 +265,7 @@ fn told(stack: &Stack, event: &Event, open: &Open, way: Way, tell: &mut impl FnM
     if open.is_told {
         let function = &open.function;
         tell(line(
+            stack,
             event,
             stack.open.len(),
             What::Return { function, way },
@@ -252,12 +273,13 @@ fn told(stack: &Stack, event: &Event, open: &Open, way: Way, tell: &mut impl FnM
     }
 }
 
-fn line<'a>(event: &Event, depth: usize, what: What<'a>) -> Line<'a> {
+fn line<'a>(stack: &Stack, event: &Event, depth: usize, what: What<'a>) -> Line<'a> {
     Line {
         time: event.time,
         pid: event.pid,
         tid: event.tid,
         depth,
+        is_cut: stack.doubtful > 0,
         what,
     }
 }

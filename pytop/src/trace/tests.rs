@@ -133,6 +133,46 @@ fn a_late_start_and_losses_are_put_right_by_the_next_event() {
 }
 
 #[test]
+fn after_a_loss_what_was_there_before_is_in_doubt_until_it_is_gone() {
+    let mut after_loss = entry("f", 12, 11, 3);
+    after_loss.event.lost = 9;
+    let events = [
+        entry("main", 10, 0, 1),
+        entry("a", 11, 10, 2),
+        // In place of `a`, at the same address, there may be another function.
+        after_loss,
+        exit(12, 3),
+        exit(11, 2),
+        entry("b", 11, 10, 2),
+        exit(10, 1),
+        entry("main", 10, 0, 1),
+        entry("a", 11, 10, 2),
+    ];
+    let mut stacks = Stacks::new(Selection::default());
+    let mut lines = Vec::new();
+    for event in &events {
+        stacks.take(event, |line| lines.push((shown(&line), line.is_cut)));
+    }
+    let lines: Vec<_> = lines.iter().map(|(line, cut)| (&**line, *cut)).collect();
+    assert_eq!(
+        lines,
+        [
+            ("=>main", false),
+            (" =>a", false),
+            ("  lost 9", true),
+            ("  =>f", true),
+            ("  <=f", true),
+            (" <=a", true),
+            (" =>b", true),
+            (" <~b", false),
+            ("<=main", false),
+            ("=>main", false),
+            (" =>a", false),
+        ]
+    );
+}
+
+#[test]
 fn a_marker_counts() {
     let created = traced(Kind::Created, "", 0, 0, 2);
     let thrown = traced(Kind::Throw, "gen", 0, 0, 2);

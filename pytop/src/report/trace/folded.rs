@@ -4,6 +4,9 @@
 //! ```text
 //! python3 (812);<module> (/srv/app.py:1);main (/srv/app.py:12);price (/srv/app.py:67) 1203
 //! ```
+//!
+//! Where events of a thread were lost, what it was in may have been left meanwhile, and something
+//! else entered. `(lost)` stands for all of that, until it is gone.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -26,9 +29,19 @@ pub(super) struct Folded {
     /// The stack with one more function.
     inner: HashMap<(u32, Arc<Function>), u32>,
     processes: HashMap<u32, u32>,
+    /// What is not known of a process.
+    unknown: HashMap<u32, u32>,
     threads: HashMap<u32, Thread>,
-    /// Calls that have no stack of their own.
-    merged: u64,
+    missing: Missing,
+}
+
+/// What the stacks do not show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Calls that have no stack of their own and are part of their callers.
+    pub merged: u64,
+    /// Events that were lost.
+    pub lost: u64,
 }
 
 #[derive(Debug)]
@@ -42,8 +55,26 @@ struct Stack {
 #[derive(Debug)]
 struct Thread {
     process: u32,
-    path: Vec<u32>,
+    /// Stands for what is around `path` and not known.
+    unknown: Option<u32>,
+    /// The functions that it is in: their depths, and their stacks.
+    path: Vec<(usize, u32)>,
     since: u64,
+}
+
+impl Thread {
+    /// The innermost stack.
+    fn here(&self) -> Option<u32> {
+        self.path.last().map(|(_, stack)| *stack).or(self.unknown)
+    }
+
+    /// What is at this depth or deeper is gone. A return may be that of a function whose entry was
+    /// not told.
+    fn shorten(&mut self, depth: usize) {
+        while self.path.last().is_some_and(|(last, _)| *last >= depth) {
+            self.path.pop();
+        }
+    }
 }
 
 impl Folded {
@@ -53,61 +84,78 @@ impl Folded {
             stacks: Vec::new(),
             inner: HashMap::new(),
             processes: HashMap::new(),
+            unknown: HashMap::new(),
             threads: HashMap::new(),
-            merged: 0,
+            missing: Missing::default(),
         }
     }
 
     pub(super) fn take(&mut self, programs: &Programs, line: &Line<'_>) {
         let process = self.process(programs, line.pid);
+        let is_time = self.weight == Weight::Time;
+        let unknown = match line.what {
+            What::Lost(_) => Some(self.unknown(process)),
+            _ => None,
+        };
         let thread = self.threads.entry(line.tid).or_insert_with(|| Thread {
             process,
+            unknown: None,
             path: Vec::new(),
             since: line.time,
         });
         if thread.process != process {
             thread.process = process;
+            thread.unknown = None;
             thread.path.clear();
         }
-        let here = thread.path.last().copied();
         let passed = line.time.saturating_sub(thread.since);
         thread.since = line.time;
-        if let Some(here) = here
-            && self.weight == Weight::Time
+        // Where the thread was while events were lost is not known.
+        let been = unknown.or_else(|| thread.here());
+        if unknown.is_some() {
+            thread.unknown = unknown;
+            thread.path.clear();
+        } else {
+            thread.shorten(line.depth);
+            if !line.is_cut {
+                thread.unknown = None;
+            }
+        }
+        let here = thread.here();
+        if let Some(been) = been
+            && is_time
         {
-            self.add(here, passed);
+            self.add(been, passed);
         }
         match line.what {
             What::Entry { function, .. } => {
                 let entered = self.enter(here.unwrap_or(process), function);
-                if self.weight == Weight::Calls {
+                if !is_time {
                     self.add(entered, 1);
                 }
                 if let Some(thread) = self.threads.get_mut(&line.tid) {
-                    thread.path.push(entered);
+                    thread.path.push((line.depth, entered));
                 }
             }
-            What::Return { .. } => {
-                if let Some(thread) = self.threads.get_mut(&line.tid) {
-                    thread.path.pop();
-                }
+            What::Return { .. } => {}
+            What::Lost(number) => {
+                self.missing.lost = self.missing.lost.saturating_add(number.into());
             }
-            What::Lost(_) => {}
         }
     }
 
     /// A thread tells no more.
     pub(super) fn end(&mut self, gone: &Gone) {
         if let Some(thread) = self.threads.remove(&gone.tid)
-            && let Some(here) = thread.path.last()
+            && let Some(here) = thread.here()
             && self.weight == Weight::Time
         {
-            self.add(*here, gone.time.saturating_sub(thread.since));
+            self.add(here, gone.time.saturating_sub(thread.since));
         }
     }
 
-    /// Writes all stacks, and returns how many calls have none of their own.
-    pub(super) fn write(&self, output: &mut impl Write) -> io::Result<u64> {
+    /// Writes all stacks, and returns what they do not show.
+    pub(super) fn write(&self, output: &mut impl Write) -> io::Result<Missing> {
         let mut path = Vec::new();
         for stack in &self.stacks {
             let weight = match self.weight {
@@ -129,7 +177,7 @@ impl Folded {
             }
             writeln!(output, " {weight}")?;
         }
-        Ok(self.merged)
+        Ok(self.missing)
     }
 
     fn add(&mut self, stack: u32, weight: u64) {
@@ -149,13 +197,23 @@ impl Folded {
         process
     }
 
+    /// The stack of what is not known of a process.
+    fn unknown(&mut self, process: u32) -> u32 {
+        if let Some(unknown) = self.unknown.get(&process) {
+            return *unknown;
+        }
+        let unknown = self.new_stack(process, "(lost)");
+        self.unknown.insert(process, unknown);
+        unknown
+    }
+
     fn enter(&mut self, outer: u32, function: &Arc<Function>) -> u32 {
         let key = (outer, Arc::clone(function));
         if let Some(stack) = self.inner.get(&key) {
             return *stack;
         }
         if self.stacks.len() >= MOST {
-            self.merged = self.merged.saturating_add(1);
+            self.missing.merged = self.missing.merged.saturating_add(1);
             return outer;
         }
         let name = match (&function.names, function.line) {

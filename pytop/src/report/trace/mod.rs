@@ -9,6 +9,7 @@ use std::io::{BufWriter, Write};
 use foldhash::{HashMap, HashMapExt as _};
 
 use self::folded::Folded;
+pub use self::folded::Missing;
 use super::ReportError;
 use crate::cli::{TraceFormat, Weight};
 use crate::model::Text;
@@ -31,7 +32,7 @@ pub struct TraceReport<W: Write> {
 enum Style {
     Text,
     Json,
-    Folded(Folded),
+    Folded(Box<Folded>),
 }
 
 /// Programs by pid.
@@ -55,7 +56,7 @@ impl<W: Write> TraceReport<W> {
             style: match format {
                 TraceFormat::Text => Style::Text,
                 TraceFormat::Json => Style::Json,
-                TraceFormat::Folded => Style::Folded(Folded::new(weight)),
+                TraceFormat::Folded => Style::Folded(Box::new(Folded::new(weight))),
             },
             shallowest: None,
         }
@@ -116,13 +117,83 @@ impl<W: Write> TraceReport<W> {
         Ok(())
     }
 
-    /// Prints what is printed at the end. Returns how many calls had no place of their own.
-    pub fn finish(&mut self) -> Result<u64, ReportError> {
-        let mut merged = 0;
+    /// Prints what is printed at the end. Returns what this does not show.
+    pub fn finish(&mut self) -> Result<Missing, ReportError> {
+        let mut missing = Missing::default();
         if let Style::Folded(folded) = &self.style {
-            merged = folded.write(&mut self.output)?;
+            missing = folded.write(&mut self.output)?;
         }
         self.output.flush()?;
-        Ok(merged)
+        Ok(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pytop_common::trace::{Event, Kind};
+
+    use super::*;
+    use crate::probe::Names;
+    use crate::trace::Traced;
+
+    fn traced(kind: Kind, name: &str, depth: u32, lost: u32) -> Traced {
+        let event = Event {
+            text: name.bytes().map(u64::from).sum(),
+            pid: 7,
+            tid: 7,
+            depth,
+            lost,
+            kind: kind as u8,
+            ..Event::default()
+        };
+        let names = (!name.is_empty()).then(|| Names {
+            filename: Text::from("a.py"),
+            function: Text::from(name),
+        });
+        Traced { event, names }
+    }
+
+    fn folded(weight: Weight, times: &[(u64, Traced)]) -> (String, Missing) {
+        let selection = Selection::default();
+        let mut output = Vec::new();
+        let mut report = TraceReport::new(TraceFormat::Folded, weight, selection, 0, &mut output);
+        let event = |(time, traced): &(u64, Traced)| {
+            let mut traced = traced.clone();
+            traced.event.time = time * 1000;
+            traced
+        };
+        let batch = Batch {
+            events: times.iter().map(event).collect(),
+            ..Batch::default()
+        };
+        report.write(&batch).expect("memory");
+        let missing = report.finish().expect("memory");
+        drop(report);
+        (String::from_utf8(output).expect("text"), missing)
+    }
+
+    #[test]
+    fn folded_stacks_behind_a_loss_have_what_is_known() {
+        let times = [
+            (0, traced(Kind::Entry, "main", 1, 0)),
+            (1, traced(Kind::Entry, "a", 2, 0)),
+            (2, traced(Kind::Return, "", 2, 0)),
+            // `b` was entered meanwhile: its return is told, its entry is not.
+            (12, traced(Kind::Entry, "f", 3, 5)),
+            (15, traced(Kind::Return, "", 3, 0)),
+            (19, traced(Kind::Return, "b", 2, 0)),
+            (20, traced(Kind::Entry, "a", 2, 0)),
+            (26, traced(Kind::Return, "", 2, 0)),
+            (28, traced(Kind::Return, "", 1, 0)),
+            (30, traced(Kind::Entry, "main", 1, 0)),
+            (31, traced(Kind::Return, "", 1, 0)),
+        ];
+        let missing = Missing { merged: 0, lost: 5 };
+        let calls = " (7);main (a.py) 2\n (7);main (a.py);a (a.py) 1\n (7);(lost);f (a.py) 1\n \
+                     (7);(lost);a (a.py) 1\n";
+        assert_eq!(folded(Weight::Calls, &times), (calls.to_owned(), missing));
+        let time = " (7);main (a.py) 2\n (7);main (a.py);a (a.py) 1\n (7);(lost) 17\n \
+                    (7);(lost);f (a.py) 3\n (7);(lost);a (a.py) 6\n";
+        assert_eq!(folded(Weight::Time, &times), (time.to_owned(), missing));
     }
 }
