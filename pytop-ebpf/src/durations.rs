@@ -34,8 +34,8 @@ use crate::argument::{self, Registers};
 use crate::code;
 use crate::counting::{self, Subject};
 use crate::maps::{
-    self, ACTIVE, EMPTY_STACK, FINISHED, FRAMES, MORE_RUNNING, RUNNING, SPILLED_EVEN,
-    SPILLED_ODD, UNTIMED,
+    self, ACTIVE, EMPTY_STACK, FINISHED, FRAMES, MORE_RUNNING, RUNNING, SPILLED_EVEN, SPILLED_ODD,
+    UNTIMED,
 };
 use crate::marker::Marked;
 use crate::names::Located;
@@ -252,9 +252,7 @@ pub fn created() {
 
 #[inline(always)]
 fn spec(context: &ProbeContext) -> Result<&FrameSpec, Loss> {
-    FRAMES
-        .get(argument::site(context))
-        .ok_or(Loss::UnknownSite)
+    FRAMES.get(argument::site(context)).ok_or(Loss::UnknownSite)
 }
 
 #[inline(always)]
@@ -529,7 +527,10 @@ extern "C" fn discard(stack: *mut Stack, calls: u32) -> u64 {
             break;
         }
         let at = depth.wrapping_sub(passed).wrapping_sub(1) & MASK;
-        let text = stack.activations.get(at as usize).map_or(0, |call| call.text);
+        let text = stack
+            .activations
+            .get(at as usize)
+            .map_or(0, |call| call.text);
         ends(stack, text);
     }
     0

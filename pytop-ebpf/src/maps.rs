@@ -7,9 +7,9 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, ProgramArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use pytop_common::code::CodeSpec;
-use pytop_common::count::{CAREFUL_PLACES, 
-    FrameCount, FrameKey, FrameText, KnownFrame, Loss, Problem, ProblemKey, ProcessName, SITES,
-    SLOTS, Slot,
+use pytop_common::count::{
+    CAREFUL_PLACES, FrameCount, FrameKey, FrameText, KnownFrame, Loss, Problem, ProblemKey,
+    ProcessName, SITES, SLOTS, Slot,
 };
 use pytop_common::durations::{
     MORE_STACKS, RECORDS, Record, SPILLED, STACKS, Spilled, SpilledKey, Stack, Untimed,
