@@ -57,7 +57,7 @@ impl ProcessClock {
     }
 
     /// Reads exactly from now on, where the kernel allows it. A thread of more than
-    /// [`MOST_THREADS`] leaves it at what it was.
+    /// `MOST_THREADS` leaves it at what it was.
     pub fn sharpen(&mut self) {
         if self.exact.is_some() {
             return;
