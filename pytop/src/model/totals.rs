@@ -33,6 +33,8 @@ pub struct Totals {
     history: History,
     /// Executables of the processes that functions are remembered of.
     executables: HashMap<u32, Text>,
+    /// Processes some of whose calls were estimates.
+    estimated: HashSet<u32>,
     /// Snapshots recorded.
     tick: u64,
     /// Calls per second of everything, oldest first.
@@ -79,6 +81,9 @@ impl Totals {
                 &process.exe
             };
             self.executables.insert(process.pid, name.clone());
+            if process.estimate.is_some() {
+                self.estimated.insert(process.pid);
+            }
         }
         let calls = snapshot.total_calls();
         self.calls = self.calls.saturating_add(calls);
@@ -112,6 +117,18 @@ impl Totals {
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls
+    }
+
+    /// Whether the calls in total contain estimates.
+    #[must_use]
+    pub fn is_estimated(&self) -> bool {
+        !self.estimated.is_empty()
+    }
+
+    /// Whether the calls in total of a process contain estimates.
+    #[must_use]
+    pub fn is_estimate_of(&self, pid: u32) -> bool {
+        self.estimated.contains(&pid)
     }
 
     /// Calls in total that are in no row.

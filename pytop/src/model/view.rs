@@ -39,6 +39,8 @@ pub struct Entry {
     pub calls: u64,
     /// Calls since the start, this interval included, or since the last reset.
     pub total: u64,
+    /// They are an estimate, at least in part.
+    pub is_total_estimated: bool,
     /// Functions that the row stands for: 1, or for a group those with calls in the interval.
     pub functions: usize,
     /// Processes that the row stands for, counted as `functions`.
@@ -84,8 +86,11 @@ impl View {
         let all = snapshot.total_calls();
         for entry in &mut entries {
             entry.share = share(entry.calls, all);
-            if let Some(pid) = entry.pid.filter(|_| is_estimated) {
-                entry.estimated = snapshot.estimate(pid).map(|estimate| estimate.counted);
+            if let Some(pid) = entry.pid {
+                entry.is_total_estimated = totals.is_estimate_of(pid);
+                if is_estimated {
+                    entry.estimated = snapshot.estimate(pid).map(|estimate| estimate.counted);
+                }
             }
         }
         entries
@@ -227,6 +232,7 @@ impl Group {
             executable,
             calls: self.calls,
             total: self.total,
+            is_total_estimated: self.pids.iter().any(|pid| totals.is_estimate_of(*pid)),
             functions: self.functions,
             processes: self.pids.len(),
             share: 0.0,
@@ -249,6 +255,7 @@ impl Entry {
             executable: None,
             calls,
             total,
+            is_total_estimated: false,
             functions: 1,
             processes: 1,
             share: 0.0,

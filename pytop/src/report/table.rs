@@ -158,6 +158,11 @@ fn write_summary(
     Ok(())
 }
 
+fn about(is_estimate: bool, calls: u64) -> String {
+    let sign = if is_estimate { "~" } else { "" };
+    format!("{sign}{calls}")
+}
+
 fn plural(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
@@ -227,13 +232,9 @@ impl<'a> Printed<'a> {
             filename: text(entry.filename()),
             line: number(entry.line()),
             function: text(entry.name()),
-            calls: if entry.estimated.is_some() {
-                format!("~{}", entry.calls)
-            } else {
-                entry.calls.to_string()
-            },
+            calls: about(entry.estimated.is_some(), entry.calls),
             total: if with_total {
-                entry.total.to_string()
+                about(entry.is_total_estimated, entry.total)
             } else {
                 String::new()
             },

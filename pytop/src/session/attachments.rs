@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::methods::{Plan, Planner};
+use super::now;
 use super::runtime::RuntimeProbes;
 use crate::cpython::Interpreter;
 use crate::discover::{FileId, InterpreterFile};
@@ -50,7 +51,7 @@ pub(super) struct Attachments {
     /// The file and the method of each site.
     sites: HashMap<SiteId, (Arc<File>, Method)>,
     /// The probes of a file, or why there are none.
-    placed: HashMap<(FileId, Reach), Result<Vec<Probe>, Arc<str>>>,
+    placed: HashMap<(FileId, Reach), Result<Placed, Arc<str>>>,
     /// Those of collections and imports, where these are counted.
     runtime: Option<RuntimeProbes>,
     /// The probes of a file that tell who starts, for everyone, where that has to be known.
@@ -59,6 +60,13 @@ pub(super) struct Attachments {
     apart: HashMap<u32, Apart>,
     /// What there is to be told of files.
     notices: Vec<String>,
+}
+
+/// The probes of a file.
+struct Placed {
+    probes: Vec<Probe>,
+    /// When the last of them was in place, in nanoseconds of `CLOCK_MONOTONIC`.
+    complete: u64,
 }
 
 /// A plan, with the numbers of its probes in the kernel's tables.
@@ -179,8 +187,9 @@ impl Attachments {
     fn gates(&mut self, is_meant: impl Fn(Reach) -> bool) -> impl Iterator<Item = &mut Gate> {
         let placed = self.placed.iter_mut();
         let placed = placed.filter(move |((_, reach), _)| is_meant(*reach));
-        let probes = placed.filter_map(|(_, placed)| placed.as_mut().ok());
-        probes.flatten().filter_map(Probe::gate)
+        let placed = placed.filter_map(|(_, placed)| placed.as_mut().ok());
+        let probes = placed.flat_map(|placed| &mut placed.probes);
+        probes.filter_map(Probe::gate)
     }
 
     /// Places the probes of collections and imports, which [`Attachments::cover`] leaves for later.
@@ -253,6 +262,14 @@ impl Attachments {
         files.len()
     }
 
+    /// Since when a process with these interpreters has had all its probes, in nanoseconds of
+    /// `CLOCK_MONOTONIC`; `None` when it has none.
+    pub(super) fn complete_since(&self, interpreters: &[(FileId, Reach)]) -> Option<u64> {
+        let placed = interpreters.iter().filter_map(|key| self.placed.get(key));
+        let placed = placed.filter_map(|placed| placed.as_ref().ok());
+        placed.map(|placed| placed.complete).min()
+    }
+
     /// Takes out the probes that were for this process alone. The kernel's wait is left to a thread.
     pub(super) fn release(&mut self, pid: u32) {
         release(self.take(|_, reach| reach == Reach::Process(pid)));
@@ -281,7 +298,7 @@ impl Attachments {
             .extract_if(|(file, reach), _| is_over(*file, *reach));
         let mut probes: Vec<_> = over
             .filter_map(|(_, placed)| placed.ok())
-            .flatten()
+            .flat_map(|placed| placed.probes)
             .collect();
         if let Some(runtime) = &mut self.runtime {
             probes.extend(runtime.take(&is_over));
@@ -301,14 +318,14 @@ fn place(
     reach: Reach,
     prepared: &Prepared,
     program: Option<Program>,
-) -> Result<Vec<Probe>, String> {
+) -> Result<Placed, String> {
     let target = Target {
         file: &file.file,
         path: &file.path,
         pid: reach.pid(),
     };
     let planned: Vec<_> = prepared.plan.probes.iter().zip(&prepared.sites).collect();
-    let mut placed = Vec::new();
+    let mut probes = Vec::new();
     for same in planned.chunk_by(|(one, _), (next, _)| one.program == next.program) {
         let at: Vec<_> = same
             .iter()
@@ -320,11 +337,14 @@ fn place(
             .collect();
         let own = same.first().map(|(probe, _)| probe.program);
         if let Some(program) = program.or(own) {
-            let probes = kernel.attach(program, &target, &at);
-            placed.extend(probes.map_err(|error| error.to_string())?);
+            let placed = kernel.attach(program, &target, &at);
+            probes.extend(placed.map_err(|error| error.to_string())?);
         }
     }
-    Ok(placed)
+    Ok(Placed {
+        probes,
+        complete: now(),
+    })
 }
 
 fn place_at(offset: u64, site: SiteId) -> Place {

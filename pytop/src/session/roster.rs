@@ -120,6 +120,13 @@ impl Roster {
         self.listed.get(&pid).map(|listed| &listed.status.exe)
     }
 
+    /// The interpreters of a process, and whom their probes reach.
+    pub(super) fn interpreters(&self, pid: u32) -> &[(FileId, Reach)] {
+        self.listed
+            .get(&pid)
+            .map_or(&[], |listed| listed.interpreters.as_slice())
+    }
+
     /// Processes that are counted now.
     pub(super) fn counted(&self) -> usize {
         self.listed

@@ -3,6 +3,9 @@
 //! The events are taken out every few milliseconds, and told in batches. While the audience is
 //! behind none are taken, so that the ring is all the room that they have: what does not fit is
 //! counted by the kernel side, and told in its place.
+//!
+//! The probes of a process that runs already come one after the other, returns first. What it does until
+//! all are there is no part of the trace.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -140,12 +143,15 @@ impl Session {
         };
         let mut batch = Batch::default();
         let mut last = None;
+        let mut begin = 0;
         for event in events {
             if !self.members.contains(event.pid) {
                 continue;
             }
             if last != Some(event.tid) {
                 last = Some(event.tid);
+                let interpreters = self.roster.interpreters(event.pid);
+                begin = self.attachments.complete_since(interpreters).unwrap_or(0);
                 trace.threads.insert(event.tid, event.pid);
                 let known = trace.programs.get(&event.pid);
                 let exe = self.roster.exe(event.pid).map(file_name);
@@ -159,6 +165,9 @@ impl Session {
                     trace.programs.insert(event.pid, program.clone());
                     batch.programs.push((event.pid, program));
                 }
+            }
+            if event.time < begin {
+                continue;
             }
             let names = match event.text {
                 0 => None,

@@ -210,13 +210,7 @@ impl App {
                     Step::Shorter => prompt::shorter(self.interval),
                 });
             }
-            Action::Pause => {
-                self.frozen = match self.frozen {
-                    Some(_) => None,
-                    None => Some(self.live.clone()),
-                };
-                self.refresh();
-            }
+            Action::Pause => self.pause(),
             Action::Reset => {
                 self.live.totals.reset();
                 if let Some(frozen) = &mut self.frozen {
@@ -249,6 +243,18 @@ impl App {
             Action::Traced(news) => return self.hear_trace(news),
         }
         Effects::DRAW
+    }
+
+    fn pause(&mut self) {
+        if let Some(Overlay::Trace(view)) = self.overlays.last_mut() {
+            view.pause();
+            return;
+        }
+        self.frozen = match self.frozen {
+            Some(_) => None,
+            None => Some(self.live.clone()),
+        };
+        self.refresh();
     }
 
     fn hear(&mut self, update: Update) -> Effects {

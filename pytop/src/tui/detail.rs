@@ -235,12 +235,19 @@ impl Writer<'_> {
         let is_estimate = rows
             .iter()
             .any(|row| snapshot.estimate(row.function.pid).is_some());
-        let about = if is_estimate { "~" } else { "" };
-        let number = format!("{about}{}", number::grouped(calls));
+        let totals = &self.app.shown().totals;
+        let was_estimate = match key {
+            EntryKey::Function(function) => totals.is_estimate_of(function.pid),
+            EntryKey::Process(pid) => totals.is_estimate_of(*pid),
+            EntryKey::File(_) => totals.is_estimated(),
+        };
+        let about = |is_estimate: bool| if is_estimate { "~" } else { "" };
+        let number = format!("{}{}", about(is_estimate), number::grouped(calls));
         pieces.push(&number, self.app.theme.strong, glyphs);
         let interval = number::duration(snapshot.interval);
-        let rate = number::rate(rate);
-        let total = number::grouped(self.app.shown().totals.total_of(key));
+        let rate = format!("{}{}", about(is_estimate), number::rate(rate));
+        let total = number::grouped(totals.total_of(key));
+        let total = format!("{}{total}", about(was_estimate));
         let text = format!(" in {interval} ({rate}/s), {total} in total");
         pieces.push(&text, Style::new(), glyphs);
         self.add_words("Calls", &pieces);

@@ -106,11 +106,12 @@ fn draw_rates(app: &App, area: Rect, buffer: &mut Buffer) {
     let peak = totals.rates().fold(0.0_f32, f32::max);
     let snapshot = recorded.snapshot.as_ref();
     let is_estimated = snapshot.is_some_and(|snapshot| snapshot.is_estimated());
-    let about = if is_estimated { "~" } else { "" };
+    let about = |is_estimated: bool| if is_estimated { "~" } else { "" };
+    let was_estimated = totals.is_estimated();
     let numbers = [
-        format!("{about}{}", number::rate(rate)),
-        number::rate(peak.into()),
-        number::grouped(totals.calls()),
+        format!("{}{}", about(is_estimated), number::rate(rate)),
+        format!("{}{}", about(was_estimated), number::rate(peak.into())),
+        format!("{}{}", about(was_estimated), number::grouped(totals.calls())),
     ];
     let shown = usize::from(area.height).min(numbers.len());
     let digits = numbers

@@ -25,6 +25,15 @@ pub(super) fn fitted(number: u64, width: usize) -> String {
     prefixed(number)
 }
 
+/// [`fitted`], with a sign for what is an estimate.
+pub(super) fn about(is_estimate: bool, number: u64, width: usize) -> String {
+    if is_estimate {
+        format!("~{}", fitted(number, width.saturating_sub(1)))
+    } else {
+        fitted(number, width)
+    }
+}
+
 /// A number to three digits with an SI prefix.
 fn prefixed(number: u64) -> String {
     let mut scaled = number as f64;

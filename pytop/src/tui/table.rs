@@ -150,11 +150,8 @@ impl Row<'_> {
                 None if entry.name().is_some() => "-".to_owned(),
                 None => String::new(),
             },
-            Column::Calls if entry.estimated.is_some() => {
-                format!("~{}", number::fitted(entry.calls, width.saturating_sub(1)))
-            }
-            Column::Calls => number::fitted(entry.calls, width),
-            Column::Total => number::fitted(entry.total, width),
+            Column::Calls => number::about(entry.estimated.is_some(), entry.calls, width),
+            Column::Total => number::about(entry.is_total_estimated, entry.total, width),
             Column::Share => number::percent(entry.share),
             Column::Filename => return self.filename(width),
             Column::Function => return self.function(width),

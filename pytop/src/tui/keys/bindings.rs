@@ -40,6 +40,8 @@ const LISTS: &[Context] = COMMANDS;
 const SCREENS: &[Context] = &[Table, Processes];
 /// Wherever counts are in sight.
 const COUNTS: &[Context] = &[Table, Processes, Detail];
+/// Wherever something goes on.
+const LIVE: &[Context] = &[Table, Processes, Detail, Trace];
 /// Everywhere.
 pub(super) const ALL: &[Context] = &[Table, Processes, Detail, Trace, Help, Menu, Prompt];
 
@@ -117,7 +119,7 @@ pub(in crate::tui) static BINDINGS: &[Binding] = &[
     Binding {
         keys: &[character('p'), character(' ')],
         action: Action::Pause,
-        contexts: COUNTS,
+        contexts: LIVE,
         bar: "Pause",
         section: Section::Time,
         help: "freeze the screen; counting goes on",

@@ -558,12 +558,30 @@ fn a_trace_follows_the_newest_unless_something_is_read() {
     assert!(screen.has("event 0;") && screen.has("200 events"));
     screen.key(KeyCode::End);
     assert!(screen.has("event 199;"));
-    // What is old is dropped, and what is read goes with it.
+    // What is read stays, however much comes meanwhile. What has not even room to wait is not passed
+    // over in silence.
     screen.key(KeyCode::Home);
     news(&mut screen, lines(200..20_000));
-    assert!(!screen.has("event 0;") && screen.has("20,000 events"));
+    assert!(screen.has("event 0;") && screen.has("20,000 events"));
+    screen.key(KeyCode::End);
+    assert!(screen.has("event 19999;"));
     screen.key(KeyCode::Home);
-    assert!(screen.has("event 10000;"));
+    assert!(screen.has("9,801 lines not kept") && screen.has("event 10001;"));
+    screen.key(KeyCode::End);
+    // So it does while the view is paused, and reading goes on without a gap.
+    screen.press(" ");
+    assert!(screen.has("paused"));
+    news(&mut screen, lines(20_000..20_010));
+    assert!(screen.has("event 19999;") && screen.has("10 more lines below"));
+    screen.key(KeyCode::End);
+    assert!(screen.has("event 19999;"));
+    screen.press("p");
+    assert!(screen.has("event 20009;") && !screen.has("paused"));
+    screen.press("k");
+    news(&mut screen, lines(20_010..20_012));
+    assert!(!screen.has("event 20009;"));
+    screen.key(KeyCode::PageDown);
+    assert!(screen.has("event 20011;") && screen.has("event 20009;"));
     news(
         &mut screen,
         TraceNews::Ended("process 812 has ended".into()),
