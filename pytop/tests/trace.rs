@@ -469,6 +469,27 @@ fn a_process_is_traced_from_now_on_until_a_signal_comes() {
     }
 }
 
+/// The probes of returns are in place before those of entries. Nothing is told until all are.
+#[test]
+fn a_trace_of_a_running_process_begins_with_all_its_probes() {
+    /// Functions around the one that is called all the time, and this one.
+    const AROUND: usize = 4;
+    for interpreter in interpreters() {
+        let running = script(interpreter, "spin.py").start();
+        let (status, output) = follow(&running, &["--duration", "0.5"]).end();
+        assert!(status.success(), "{status}");
+        let lines = parsed(output.join("\n").as_bytes());
+        let entries = lines.iter().filter(|line| line.event == "entry").count();
+        let returns = lines.iter().filter(|line| line.event == "return").count();
+        let version = &interpreter.version;
+        assert!(entries > 10 * AROUND, "{version}: {entries} entries");
+        assert!(
+            returns <= entries + AROUND,
+            "{version}: {returns} returns of {entries} entries"
+        );
+    }
+}
+
 #[test]
 fn a_trace_ends_when_its_time_is_over_or_its_process_has_ended() {
     let python = script(interpreters().first().expect("an interpreter"), "loop.py").argument(&10);

@@ -167,49 +167,48 @@ impl Bench {
             "{:<16} {:>7} {:>15} {:>7} {:>9}",
             "", "median", "spread", "added", "to empty"
         );
-        let mut figures = readings.into_iter().map(Figures::of);
-        let mut names = contestants.iter().map(|contestant| &contestant.name);
-        let mut next = || Some((names.next()?, figures.next()?));
-        let Some((name, base)) = next() else {
-            return Ok(());
-        };
-        println!("{name:<16} {:>7.0} {:>15}", base.median, base.spread());
-        let added = |figures: &Figures| figures.median - base.median;
-        let print = |name: &str, figures: &Figures, floor: f64| {
-            println!(
-                "{name:<16} {:>7.0} {:>15} {:>7.0} {:>8.2}x",
-                figures.median,
-                figures.spread(),
-                added(figures),
-                added(figures) / floor
-            );
-        };
+        let base = Figures::of(readings.remove(0));
+        let nobody = contestants.remove(0);
+        println!(
+            "{:<16} {:>7.0} {:>15}",
+            nobody.name,
+            base.median,
+            base.spread()
+        );
+        let base = base.median;
+        let mut costs = contestants
+            .iter()
+            .zip(&readings)
+            .map(|(contestant, readings)| Cost {
+                name: &contestant.name,
+                added: readings.iter().map(|reading| reading - base).collect(),
+                figures: Figures::of(readings.clone()),
+            });
         let mut by_marker = None;
         for _ in methods {
-            let (Some((empty, floor)), Some((name, counted)), Some((both, timed))) =
-                (next(), next(), next())
+            let (Some(floor), Some(counted), Some(timed)) =
+                (costs.next(), costs.next(), costs.next())
             else {
                 break;
             };
-            print(empty, &floor, added(&floor));
-            print(name, &counted, added(&floor));
-            print(both, &timed, added(&floor));
+            for cost in [&floor, &counted, &timed] {
+                cost.print(&floor);
+            }
             println!(
                 "{:<16} {:>41.2}x of a call that is counted only",
                 "",
-                added(&timed) / added(&counted)
+                timed.to(&counted)
             );
-            by_marker = by_marker.or(Some((added(&floor), added(&counted))));
-            if floor.median < 2.0 * base.median {
+            if floor.figures.median < 2.0 * base {
                 println!("a probe should cost far more than a call: is something else tracing?");
             }
+            by_marker = by_marker.or(Some((floor, counted)));
         }
-        if let (true, Some((floor, counted)), Some((name, rival))) = (has_rival, by_marker, next())
-        {
-            print(name, &rival, floor);
+        if let (true, Some((floor, counted)), Some(rival)) = (has_rival, by_marker, costs.next()) {
+            rival.print(&floor);
             println!(
                 "a call counted at the marker costs {:.2}x of one counted by bpftrace",
-                counted / added(&rival)
+                counted.to(&rival)
             );
         }
         Ok(())
@@ -263,6 +262,34 @@ impl Bench {
             each.spread()
         );
         Ok(())
+    }
+}
+
+/// What one contestant takes for a call.
+struct Cost<'a> {
+    name: &'a str,
+    figures: Figures,
+    /// What each reading is more than that of a call without a probe, in nanoseconds.
+    added: Vec<f64>,
+}
+
+impl Cost<'_> {
+    /// What it adds to a call, to what another one adds in the same turns: a machine that is slow for
+    /// some seconds is slow for both.
+    fn to(&self, other: &Self) -> f64 {
+        let turns = self.added.iter().zip(&other.added);
+        Figures::of(turns.map(|(own, others)| own / others).collect()).median
+    }
+
+    fn print(&self, floor: &Self) {
+        println!(
+            "{:<16} {:>7.0} {:>15} {:>7.0} {:>8.2}x",
+            self.name,
+            self.figures.median,
+            self.figures.spread(),
+            Figures::of(self.added.clone()).median,
+            self.to(floor)
+        );
     }
 }
 

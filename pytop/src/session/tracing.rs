@@ -175,7 +175,8 @@ impl Session {
             };
             batch.events.push(Traced { event, names });
         }
-        if !batch.events.is_empty() {
+        // The events of a program that is new may all have come too early.
+        if !(batch.events.is_empty() && batch.programs.is_empty()) {
             audience.tell(Update::Traced(Arc::new(batch)));
         }
         taken == most

@@ -111,7 +111,11 @@ fn draw_rates(app: &App, area: Rect, buffer: &mut Buffer) {
     let numbers = [
         format!("{}{}", about(is_estimated), number::rate(rate)),
         format!("{}{}", about(was_estimated), number::rate(peak.into())),
-        format!("{}{}", about(was_estimated), number::grouped(totals.calls())),
+        format!(
+            "{}{}",
+            about(was_estimated),
+            number::grouped(totals.calls())
+        ),
     ];
     let shown = usize::from(area.height).min(numbers.len());
     let digits = numbers

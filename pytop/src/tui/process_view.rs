@@ -207,8 +207,8 @@ fn cell(app: &App, process: &ProcessStatus, place: Place) -> (String, Style, Cut
         ProcessColumn::Reason => match &process.coverage {
             Coverage::Counted(_) => match process.estimate {
                 Some(estimate) => {
-                    let share = number::percent(estimate.counted);
-                    let text = format!("estimate: {} of its time counted", share.trim());
+                    let more = number::percent(estimate.uncertainty);
+                    let text = format!("estimate, may be {more} more");
                     (text, theme.warning, Cut::Tail)
                 }
                 None => (String::new(), plain, Cut::Tail),
@@ -313,8 +313,9 @@ pub(super) fn coverage(app: &App, process: &ProcessStatus, pieces: &mut Pieces) 
             pieces.push(&text, Style::new(), &app.glyphs);
             if let Some(estimate) = process.estimate {
                 let text = format!(
-                    "; its calls are an estimate, from {} of its CPU time",
-                    number::percent(estimate.counted).trim()
+                    "; its calls are an estimate, from {} of its CPU time, and may well be {} more",
+                    number::percent(estimate.counted),
+                    number::percent(estimate.uncertainty)
                 );
                 pieces.push(&text, app.theme.warning, &app.glyphs);
             }

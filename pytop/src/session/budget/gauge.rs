@@ -38,12 +38,13 @@ impl HitCost {
     /// The cost in a process that does so much work of its own from one hit to the next, in seconds.
     ///
     /// A hit drives what the process needs out of the processor's caches, and the more the process
-    /// does until the next one, the more of that it has to fetch again, up to a limit. The numbers are
-    /// from functions that take 50 ns to 5 us, by marker and resume.
+    /// does until the next one, the more of that it has to fetch again, up to a limit. In a window all
+    /// this is worse than where hits never end. The numbers are from windows of functions that take
+    /// 25 ns to 5 us, by marker and resume (`cargo xtask bench --only bound`).
     pub(super) fn beside(self, work: f64) -> f64 {
-        const OF_NONE: f64 = 0.95;
-        const OF_MUCH: f64 = 0.16;
-        const HALF: f64 = 150e-9;
+        const OF_NONE: f64 = 1.03;
+        const OF_MUCH: f64 = 0.25;
+        const HALF: f64 = 600e-9;
         self.seconds * (OF_NONE + OF_MUCH * work / (work + HALF))
     }
 }
@@ -85,6 +86,8 @@ pub(super) struct Gauge {
     owed: f64,
     /// Time and hits in windows of this and, for less, of earlier intervals.
     recent: (f64, f64),
+    /// Own work from one hit to the next as it was estimated last, in seconds; 0 when it never was.
+    work: f64,
 }
 
 impl Gauge {
@@ -95,6 +98,11 @@ impl Gauge {
             window: Some(now),
             ..Self::default()
         }
+    }
+
+    /// What so many hits have taken of the process's time, in seconds.
+    pub(super) fn spent(&self, hits: u64, cost: HitCost) -> f64 {
+        hits as f64 * cost.beside(self.work)
     }
 
     /// The probes are in place.
@@ -169,6 +177,7 @@ impl Gauge {
         self.recent = (used + earlier_used * EARLIER, hits + earlier_hits * EARLIER);
         let each = self.recent.0 / self.recent.1;
         let (work, work_off) = own_work(each, cost);
+        self.work = work;
         // What the edges of windows have of the time outside was counted.
         let edges = (counted * each - used).clamp(0.0, outside);
         let outside = outside - edges;

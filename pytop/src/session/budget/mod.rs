@@ -348,12 +348,11 @@ impl Watched {
     fn look(&mut self, now: Instant, hits: u64, cost: &CostMeter) -> Step {
         // One that has ended uses no more.
         let used = self.clock.read().unwrap_or(self.seen.used);
-        let each = cost.of_hit(self.method).unwrap_or(UNMEASURED);
-        let new = hits.saturating_sub(self.seen.hits) as f64;
+        let new = hits.saturating_sub(self.seen.hits);
         let look = Look {
             at: now,
             used: used.saturating_sub(self.seen.used),
-            spent: new * each,
+            spent: self.gauge.spent(new, self.cost(cost)),
         };
         self.seen = Reading { used, hits };
         self.pace.take(&look)
@@ -367,12 +366,16 @@ impl Watched {
         !std::mem::replace(&mut self.is_hot, true)
     }
 
-    fn end_interval(&mut self, counted: u64, cost: &CostMeter) -> Option<Estimated> {
-        let each = HitCost {
+    fn cost(&self, cost: &CostMeter) -> HitCost {
+        HitCost {
             seconds: cost.of_hit(self.method).unwrap_or(UNMEASURED),
             uncertainty: UNCERTAINTY,
-        };
-        let estimated = self.gauge.end_interval(self.seen, counted, each);
+        }
+    }
+
+    fn end_interval(&mut self, counted: u64, cost: &CostMeter) -> Option<Estimated> {
+        let cost = self.cost(cost);
+        let estimated = self.gauge.end_interval(self.seen, counted, cost);
         self.seen.hits = 0;
         self.careful_before = self.careful;
         estimated

@@ -85,7 +85,7 @@ impl Made {
         let step = self.pace.take(&Look {
             at: self.now,
             used: read.used.saturating_sub(self.seen.used),
-            spent: (read.hits - self.seen.hits) as f64 * HIT,
+            spent: self.gauge.spent(read.hits - self.seen.hits, COST),
         });
         self.seen = read;
         step

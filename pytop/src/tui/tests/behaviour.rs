@@ -8,7 +8,7 @@ use super::super::action::{Action, Demand, Effects};
 use super::super::areas::Areas;
 use super::super::keys::{BINDINGS, Context};
 use super::fixture::{Screen, row, rows, settings, snapshot};
-use crate::model::{EntryKey, GroupBy, SortKey};
+use crate::model::{EntryKey, Estimate, GroupBy, SortKey};
 use crate::tui::{Settings, TraceNews, TraceRequest};
 use crate::updates::{Command, Update};
 
@@ -402,6 +402,55 @@ fn a_row_that_is_open_follows_the_session() {
     );
     screen.take(snapshot(Vec::new()));
     assert!(screen.line("Calls ").contains("0 in 1 s"));
+}
+
+#[test]
+fn estimates_say_so_wherever_they_are_and_stay_in_totals() {
+    let mut screen = Screen::new(180, 40);
+    let rows = || {
+        vec![
+            row(812, "/srv/a.py", 1, "hot", 5_000),
+            row(813, "/srv/a.py", 1, "calm", 70),
+        ]
+    };
+    let estimated = || {
+        let mut snapshot = snapshot(rows());
+        snapshot.processes[0].estimate = Some(Estimate {
+            counted: 0.05,
+            uncertainty: 0.2,
+        });
+        snapshot
+    };
+    screen.take(estimated());
+    let cells = |screen: &Screen, function: &str| -> Vec<String> {
+        let line = screen.line(function);
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    let hot = cells(&screen, " hot");
+    assert_eq!(hot.iter().filter(|cell| *cell == "~5,000").count(), 2);
+    assert!(!screen.line(" calm").contains('~'));
+    assert!(screen.line("calls/s").contains("~5,070"));
+    // What follows is exact, but not added up.
+    screen.take(snapshot(rows()));
+    let hot = cells(&screen, " hot");
+    assert!(hot.contains(&"5,000".to_owned()) && hot.contains(&"~10,000".to_owned()));
+    assert!(!screen.line(" calm").contains('~'));
+    assert!(!screen.line("calls/s").contains('~'));
+    assert!(screen.line("at most").contains("~5,070"));
+    assert!(screen.line("in total").contains("~10,140"));
+    screen.key(KeyCode::Enter);
+    assert!(
+        screen
+            .line("Calls ")
+            .contains("5,000 in 1 s (5,000/s), ~10,000 in total")
+    );
+    screen.key(KeyCode::Esc);
+    screen.press("z");
+    assert!(!screen.has("~"));
+    screen.take(estimated());
+    screen.press("P");
+    assert!(screen.has("estimate, may be 20.0% more"));
+    assert!(screen.has("an estimate, from 5.0% of its CPU time, and may well be 20.0% more"));
 }
 
 #[test]
