@@ -346,7 +346,7 @@ fn push(thread: u64, identity: u64, named: &Named, caller: Caller) {
     match caller {
         Caller::Counted => {}
         Caller::Any => forget_same(stack, identity),
-        Caller::Frame(frame) => forget_unseen(stack, frame),
+        Caller::Frame(frame) => forget_unseen(stack, identity, frame),
     }
     let depth = stack.depth;
     if depth >= MOST {
@@ -388,7 +388,10 @@ fn leave(now: u64, identity: u64, is_unique: bool) {
         return;
     }
     let top = activation(stack, depth).map_or(0, |top| top.identity);
-    if stack.beyond > 0 && (top != identity || !is_unique) {
+    // One of those on the stack has outlived all beyond it.
+    if stack.beyond > 0
+        && (!is_unique || (top != identity && calls_within(stack, identity) > u64::from(MOST)))
+    {
         stack.beyond -= 1;
         return;
     }
@@ -447,25 +450,42 @@ fn forget_same(stack: &mut Stack, identity: u64) {
     }
 }
 
-/// Takes everything off the stack that is not called from this frame, and was left by an exception.
+/// Takes everything off the stack that was left by an exception, now that a frame is entered, the
+/// caller of which is this one.
 #[inline(always)]
-fn forget_unseen(stack: &mut Stack, caller: u64) {
+fn forget_unseen(stack: &mut Stack, frame: u64, caller: u64) {
     let depth = stack.depth;
-    if depth == 0 || depth > MOST || stack.beyond > 0 {
+    if depth == 0 || depth > MOST {
         return;
     }
     let top = activation(stack, depth - 1).map_or(0, |top| top.identity);
     if top == caller {
+        stack.beyond = 0;
         return;
     }
     if caller == 0 {
         let _ = unwind(stack, 0);
         stack.depth = 0;
+        stack.beyond = 0;
         return;
     }
     let found = unwind(stack, caller);
     if found < MOST {
         stack.depth = found + 1;
+        stack.beyond = 0;
+        return;
+    }
+    // The caller is beyond the stack, or was entered before pytop began. Then those that it has called
+    // lie one after the other at the same place.
+    let found = unwind(stack, frame);
+    if found < MOST {
+        add_untimed(Untimed::Unseen, 1);
+        if let Some(same) = activation(stack, found) {
+            let text = same.text;
+            ends(stack, text);
+        }
+        stack.depth = found;
+        stack.beyond = 0;
     }
 }
 

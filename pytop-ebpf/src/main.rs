@@ -180,49 +180,49 @@ fn timed_created(_context: ProbeContext) -> u32 {
 /// Tells an entry of a frame at a `function__entry` marker.
 #[uprobe]
 fn trace_entry(context: ProbeContext) -> u32 {
-    finish(&context, pid(), trace::marked(&context, Kind::Entry))
+    finish_traced(&context, trace::marked(&context, Kind::Entry))
 }
 
 /// Tells an exit of a frame at a `function__return` marker.
 #[uprobe]
 fn trace_return(context: ProbeContext) -> u32 {
-    finish(&context, pid(), trace::marked(&context, Kind::Return))
+    finish_traced(&context, trace::marked(&context, Kind::Return))
 }
 
 /// Tells an entry of a frame at the frame evaluation function, CPython 3.6 to 3.10.
 #[uprobe]
 fn trace_evaluation(context: ProbeContext) -> u32 {
-    finish(&context, pid(), trace::evaluation(&context))
+    finish_traced(&context, trace::evaluation(&context))
 }
 
 /// Tells an exit of a frame where the frame evaluation function returns, CPython 3.6 to 3.10.
 #[uprobe]
 fn trace_evaluated(context: ProbeContext) -> u32 {
-    finish(&context, pid(), trace::evaluated(&context))
+    finish_traced(&context, trace::evaluated(&context))
 }
 
 /// Tells an entry of a frame at the handler of a RESUME bytecode, CPython 3.11 and later.
 #[uprobe]
 fn trace_resume(context: ProbeContext) -> u32 {
-    finish(&context, pid(), trace::resume(&context))
+    finish_traced(&context, trace::resume(&context))
 }
 
 /// Tells an exit of a frame at the handler of a bytecode that leaves it, CPython 3.11 and later.
 #[uprobe]
 fn trace_leave(context: ProbeContext) -> u32 {
-    finish(&context, pid(), trace::leave(&context))
+    finish_traced(&context, trace::leave(&context))
 }
 
 /// Tells an entry of a frame by an exception, CPython 3.11 and later.
 #[uprobe]
 fn trace_throw(context: ProbeContext) -> u32 {
-    finish(&context, pid(), trace::throw(&context))
+    finish_traced(&context, trace::throw(&context))
 }
 
 /// Tells that a generator was made, where its marker has told that its frame was entered.
 #[uprobe]
 fn trace_created(context: ProbeContext) -> u32 {
-    finish(&context, pid(), trace::created(&context))
+    finish_traced(&context, trace::created(&context))
 }
 
 /// Notes that an interpreter collects garbage or has imported a module.
@@ -266,6 +266,15 @@ fn finish(context: &ProbeContext, pid: u32, result: Result<(), Loss>) -> u32 {
         }
     }
     0
+}
+
+/// [`finish`], and the trace of the thread tells that something is missing.
+#[inline(always)]
+fn finish_traced(context: &ProbeContext, result: Result<(), Loss>) -> u32 {
+    if result.is_err() {
+        trace::lose();
+    }
+    finish(context, pid(), result)
 }
 
 /// Does nothing: what remains is the cost of the probe itself, the floor of any counter.

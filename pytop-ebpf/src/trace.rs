@@ -30,8 +30,10 @@ use crate::maps::{EVENTS, FRAMES, KNOWN, MAX_DEPTH, THREADS};
 use crate::marker::Marked;
 use crate::names::{self, Located};
 
-/// Words read of a frame: all that comes before its variables.
+/// Words read of a frame: all that comes before its variables; and of one before CPython 3.14, whose
+/// variables may lie on a page that nothing has been written to.
 const HEADER_WORDS: usize = 10;
+const FEWER_WORDS: usize = 9;
 /// Frames that one walk follows, and how many walks there are at most.
 const WALK: u32 = 512;
 const WALKS: u32 = 32;
@@ -363,8 +365,18 @@ extern "C" fn read_header(frame: u64, offsets: *const Offsets, header: *mut Head
     let (Some(offsets), Some(header)) = (unsafe { (offsets.as_ref(), header.as_mut()) }) else {
         return 1;
     };
-    let Ok(words) = read::<[u64; HEADER_WORDS]>(frame) else {
-        return 1;
+    let words = match read::<[u64; HEADER_WORDS]>(frame) {
+        Ok(words) => words,
+        Err(_) => {
+            let Ok(fewer) = read::<[u64; FEWER_WORDS]>(frame) else {
+                return 1;
+            };
+            let mut words = [0; HEADER_WORDS];
+            for (word, read) in words.iter_mut().zip(fewer) {
+                *word = read;
+            }
+            words
+        }
     };
     let word = |offset: u16| words.get(usize::from(offset / 8)).copied().unwrap_or(0);
     header.previous = word(offsets.previous);
@@ -522,6 +534,16 @@ fn new_text(key: &FrameKey, located: &Located) -> u64 {
     };
     let _ = KNOWN.insert(key, &known, 0);
     names.text
+}
+
+/// An event of this thread could not be made: the next one tells that it is missing.
+pub fn lose() {
+    let id = bpf_get_current_pid_tgid();
+    if let Some(thread) = thread_mut(id as u32)
+        && thread.pid == (id >> 32) as u32
+    {
+        thread.lost = thread.lost.saturating_add(1);
+    }
 }
 
 /// Puts an event into the ring, or counts that there is no room.

@@ -13,6 +13,12 @@ def again(depth):
         again(depth - 1)
 
 
+def fails(depth):
+    if depth:
+        fails(depth - 1)
+    raise ValueError
+
+
 def inner():
     print("ready", flush=True)
     sys.stdin.readline()
@@ -24,6 +30,10 @@ def outer():
     inner()
     called()
     again(299)
+    try:
+        fails(299)
+    except ValueError:
+        called()
 
 
 outer()

@@ -325,6 +325,23 @@ def threads():
         thread.join()
 
 
+LEFT = 0
+
+
+def sinks():
+    # A frame without variables, of which each page of the stack that is new holds another part.
+    global LEFT
+    LEFT -= 1
+    if LEFT:
+        sinks()
+
+
+def deep():
+    global LEFT
+    LEFT = 600
+    sinks()
+
+
 def hot():
     # Long enough for every specialisation of the bytecode.
     for number in range(300):
@@ -342,6 +359,7 @@ def workload():
     from_c()
     coroutines()
     threads()
+    deep()
     hot()
 
 

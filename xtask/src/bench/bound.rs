@@ -150,9 +150,14 @@ fn turn(
         })
         .collect();
     let each = f64::midpoint(before.each(), after.each());
+    let slower = if bound.is_some() {
+        counted.disturbed() / f64::midpoint(before.disturbed(), after.disturbed())
+    } else {
+        counted.each() / each
+    };
     Ok(Turn {
         each,
-        slower: (counted.each() / each - 1.0) * 100.0,
+        slower: (slower - 1.0) * 100.0,
         worst: furthest_off(&ratios).context("no function was called")?,
         median: Figures::of(ratios).median,
     })
@@ -172,6 +177,8 @@ struct Called {
     /// Of each function.
     calls: Vec<u64>,
     nanoseconds: u64,
+    /// What they would have been at the usual speed.
+    usual: u64,
 }
 
 impl Called {
@@ -183,13 +190,21 @@ impl Called {
             .map(str::parse)
             .collect::<Result<Vec<u64>, _>>()
             .with_context(|| format!("the script said {answer:?}, which is no numbers"))?;
-        match numbers.split_last() {
-            Some((nanoseconds, calls)) if calls.len() == FUNCTIONS => Ok(Self {
+        match numbers.split_last_chunk() {
+            Some((calls, [nanoseconds, usual])) if calls.len() == FUNCTIONS => Ok(Self {
                 calls: calls.to_vec(),
                 nanoseconds: *nanoseconds,
+                usual: *usual,
             }),
             _ => bail!("the script said {answer:?} of {FUNCTIONS} functions"),
         }
+    }
+
+    /// The processor time to what it is at the usual speed. In windows the program is slow, and
+    /// between them, which is for most of the time, it is not. So this tells what the windows cost, at
+    /// whatever speed the machine runs.
+    fn disturbed(&self) -> f64 {
+        self.nanoseconds as f64 / self.usual as f64
     }
 
     /// Processor time of a call, in nanoseconds.

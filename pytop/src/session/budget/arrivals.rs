@@ -36,7 +36,8 @@ pub(in crate::session) const UNHEARD_OF: &str = "it ended before its probes were
 /// What is known of a process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Arrival {
-    /// It was heard of while probes were for everyone.
+    /// It has had its probes in time: it was heard of while they were for everyone, or it was listed
+    /// or inherited them, the last time that the list was made.
     heard: bool,
     /// When it was listed.
     listed: Option<Time>,
@@ -71,10 +72,11 @@ impl Arrivals {
     /// From now on probes are for these processes, and for those that inherit them. `began` is when
     /// they were about to be chosen.
     pub(super) fn restrict(&mut self, pids: &[u32], began: Time, at: Time) {
-        // Whoever has missed nothing so far is counted up to now; who is not among these is heard of
-        // only later.
+        // Whoever has missed nothing so far is counted up to now. Who is not among these is heard of
+        // only later, has ended, or is counted in windows.
         self.by_pid.retain(|_, arrival| {
             if arrival.missing().is_none() {
+                arrival.heard |= !arrival.is_unheard();
                 (arrival.listed, arrival.inherited) = (None, false);
             }
             arrival.passed.is_some() || arrival.heard
@@ -144,7 +146,7 @@ impl Arrivals {
         let missing = missing.as_micros().div_ceil(1000);
         Some(
             format!(
-                "its probes came {missing} ms after its start; what it called before is missing"
+                "its probes came {missing} ms after its start; what it called before may be missing"
             )
             .into(),
         )
@@ -179,7 +181,7 @@ impl Arrivals {
 }
 
 impl Arrival {
-    /// It has never had probes but those for everyone.
+    /// It has never had probes.
     fn is_unheard(&self) -> bool {
         !self.heard && self.listed.is_none() && !self.inherited
     }
@@ -275,6 +277,19 @@ mod tests {
         arrivals.list(10, ms(1020));
         arrivals.passed(10, ms(1100));
         assert_eq!(arrivals.reason(10), None);
+    }
+
+    #[test]
+    fn who_has_had_probes_misses_none_when_the_list_is_made_anew() {
+        let mut arrivals = restricted();
+        arrivals.list(7, ms(1010));
+        arrivals.passed(7, ms(1012));
+        arrivals.forked(1, 8, ms(1100));
+        arrivals.passed(8, ms(1101));
+        // One of them is counted in windows from now on, the other has ended.
+        arrivals.restrict(&[1], ms(2000), ms(2001));
+        assert_eq!((arrivals.reason(7), arrivals.reason(8)), (None, None));
+        assert!(arrivals.take_missed(ms(2010), |_| false).is_empty());
     }
 
     #[test]

@@ -11,6 +11,10 @@
 //! estimate             = counted x (1 + time outside / own work in windows)
 //! ```
 //!
+//! That holds for a process that does much the same all the time. One that was busy outside and hardly
+//! runs in the window does not call by its processor time, so what the time by the clock says is a limit
+//! as well.
+//!
 //! A window has blurred edges: the probes are placed, and go, some time while the kernel is asked
 //! for it. So the time that a hit takes, own work and all, is measured between two looks within the
 //! window, and the time in which the process was counted is the number of all hits times that.
@@ -24,6 +28,31 @@ pub(super) struct Reading {
     pub(super) used: Duration,
     /// Its hits in this interval, as far as they can be seen while it goes on.
     pub(super) hits: u64,
+    /// When, by any clock.
+    pub(super) at: Duration,
+}
+
+/// How long something took, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Span {
+    /// By the process's processor time.
+    used: f64,
+    /// By the clock.
+    elapsed: f64,
+}
+
+impl Span {
+    fn between(first: &Reading, last: &Reading) -> Self {
+        Self {
+            used: last.used.saturating_sub(first.used).as_secs_f64(),
+            elapsed: last.at.saturating_sub(first.at).as_secs_f64(),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.used += other.used;
+        self.elapsed += other.elapsed;
+    }
 }
 
 /// The cost of a hit, in seconds of processor time.
@@ -68,6 +97,9 @@ const LEAST_WORK: f64 = 25e-9;
 const BLUR: f64 = 0.05;
 /// What windows of earlier intervals count for, as a part of what those of the present one do.
 const EARLIER: f64 = 0.5;
+/// A process may have been so much busier outside of windows than in them, by the clock, before that is
+/// taken for a change of what it does.
+const BUSIER: f64 = 2.0;
 
 /// What was seen of a process in one interval.
 #[derive(Debug, Default)]
@@ -77,13 +109,15 @@ pub(super) struct Gauge {
     /// The beginning of the window that is open, if one is.
     window: Option<Reading>,
     /// When the last one closed, by the processor time of the process.
-    closed: Option<Duration>,
+    closed: Option<Reading>,
     /// Time and hits between the first and the last look of each window.
     within: Vec<(f64, f64)>,
-    /// Processor time from closing a window to opening the next, in seconds.
-    outside: f64,
+    /// The time by the clock of all of them, in seconds.
+    windows: f64,
+    /// From closing a window to opening the next.
+    outside: Span,
     /// The same of earlier intervals in which nothing was counted that would tell what it means.
-    owed: f64,
+    owed: Span,
     /// Time and hits in windows of this and, for less, of earlier intervals.
     recent: (f64, f64),
     /// Own work from one hit to the next as it was estimated last, in seconds; 0 when it never was.
@@ -108,7 +142,7 @@ impl Gauge {
     /// The probes are in place.
     pub(super) fn open(&mut self, now: Reading) {
         if let Some(closed) = self.closed.take() {
-            self.outside += now.used.saturating_sub(closed).as_secs_f64();
+            self.outside.add(Span::between(&closed, &now));
         }
         self.window = Some(now);
     }
@@ -116,14 +150,15 @@ impl Gauge {
     /// The probes are about to go.
     pub(super) fn close(&mut self, now: Reading) {
         self.end_window(now);
-        self.closed = Some(now.used);
+        self.closed = Some(now);
     }
 
     fn end_window(&mut self, now: Reading) {
         if let Some(first) = self.window.take() {
-            let used = now.used.saturating_sub(first.used).as_secs_f64();
+            let span = Span::between(&first, &now);
             let hits = now.hits.saturating_sub(first.hits);
-            self.within.push((used, hits as f64));
+            self.within.push((span.used, hits as f64));
+            self.windows += span.elapsed;
         }
     }
 
@@ -138,22 +173,24 @@ impl Gauge {
         let is_open = self.window.is_some();
         self.end_window(now);
         if let Some(closed) = &mut self.closed {
-            self.outside += now.used.saturating_sub(*closed).as_secs_f64();
-            *closed = now.used;
+            self.outside.add(Span::between(closed, &now));
+            *closed = now;
         }
         let all = now.used.saturating_sub(self.began).as_secs_f64();
         let within = std::mem::take(&mut self.within);
-        let outside = std::mem::take(&mut self.outside);
+        let windows = std::mem::take(&mut self.windows);
+        let mut outside = std::mem::take(&mut self.outside);
         let owed = std::mem::take(&mut self.owed);
         self.began = now.used;
         if is_open {
             self.window = Some(Reading { hits: 0, ..now });
         }
-        if outside <= 0.0 {
+        if outside.used <= 0.0 {
             return None;
         }
-        let outside = outside + owed;
-        let used: f64 = within.iter().map(|(used, _)| used).sum();
+        outside.add(owed);
+        // The sum of nothing is a negative zero.
+        let used = 0.0 + within.iter().map(|(used, _)| used).sum::<f64>();
         let seen: f64 = within.iter().map(|(_, hits)| hits).sum();
         let counted = counted as f64;
         if seen <= 0.0 || counted <= 0.0 || used <= 0.0 {
@@ -179,14 +216,23 @@ impl Gauge {
         let (work, work_off) = own_work(each, cost);
         self.work = work;
         // What the edges of windows have of the time outside was counted.
-        let edges = (counted * each - used).clamp(0.0, outside);
-        let outside = outside - edges;
-        let factor = 1.0 + outside / (counted * work);
+        let edges = (counted * each - used).clamp(0.0, outside.used);
+        let rest = outside.used - edges;
+        let by_work = rest / (counted * work);
+        // What windows would have taken by the clock without hits.
+        let own = windows * work / each;
+        let by_clock = BUSIER * outside.elapsed / own;
+        let factor = 1.0 + by_work.min(by_clock);
         let part = (factor - 1.0) / factor;
+        let off = part * work_off.hypot(spread(&within, each));
         Some(Estimated {
             factor,
-            share: ((used + edges) / (used + edges + outside)).min(1.0),
-            uncertainty: part * work_off.hypot(spread(&within, each)),
+            share: ((used + edges) / (used + edges + rest)).min(1.0),
+            uncertainty: if by_work > by_clock {
+                off.max(1.0)
+            } else {
+                off
+            },
         })
     }
 }

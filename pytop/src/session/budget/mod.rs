@@ -127,7 +127,11 @@ impl Budget {
         let Some(used) = clock.read() else { return };
         let now = Instant::now();
         let careful = kernel.careful_hits(pid);
-        let seen = Reading { used, hits: 0 };
+        let seen = Reading {
+            used,
+            hits: 0,
+            at: monotonic(),
+        };
         let watched = Watched {
             method,
             is_hot: false,
@@ -240,7 +244,11 @@ impl Budget {
             if let Some(watched) = self.watched.get_mut(pid)
                 && let Some(used) = watched.clock.read()
             {
-                watched.gauge.open(Reading { used, hits });
+                watched.gauge.open(Reading {
+                    used,
+                    hits,
+                    at: monotonic(),
+                });
                 watched.pace.opened(at);
             }
         }
@@ -354,7 +362,8 @@ impl Watched {
             used: used.saturating_sub(self.seen.used),
             spent: self.gauge.spent(new, self.cost(cost)),
         };
-        self.seen = Reading { used, hits };
+        let at = monotonic();
+        self.seen = Reading { used, hits, at };
         self.pace.take(&look)
     }
 

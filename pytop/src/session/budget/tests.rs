@@ -20,6 +20,7 @@ struct Made {
     busy: f64,
     pace: Pace,
     gauge: Gauge,
+    began: Instant,
     now: Instant,
     /// Up to now.
     used: f64,
@@ -39,6 +40,7 @@ impl Made {
             busy,
             pace: Pace::new(allowed, now, 7),
             gauge: Gauge::counting(Reading::default()),
+            began: now,
             now,
             used: 0.0,
             own: 0.0,
@@ -77,6 +79,7 @@ impl Made {
                 reason = "small"
             )]
             hits: self.hits as u64,
+            at: self.now - self.began,
         }
     }
 
@@ -248,6 +251,7 @@ fn what_stands_still_outside_of_windows_has_been_counted() {
     let reading = |milliseconds, hits| Reading {
         used: Duration::from_millis(milliseconds),
         hits,
+        at: Duration::from_millis(milliseconds),
     };
     gauge.close(reading(10, 100));
     gauge.open(reading(10, 100));
@@ -265,4 +269,24 @@ fn what_stands_still_outside_of_windows_has_been_counted() {
         (late.factor - (1.0 + 0.200 / work)).abs() < 1e-4,
         "{late:?}"
     );
+}
+
+/// What was called while it was busy is not known, and is not taken for what it calls now.
+#[test]
+fn one_that_calms_down_outside_of_windows_is_not_taken_for_busy() {
+    let mut gauge = Gauge::counting(Reading::default());
+    let reading = |used, at, hits| Reading {
+        used: Duration::from_micros(used),
+        hits,
+        at: Duration::from_millis(at),
+    };
+    gauge.close(reading(100_000, 100, 150_000));
+    let cost = COST;
+    gauge.end_interval(reading(100_000, 100, 150_000), 150_000, cost);
+    // Busy for half a second, then it calls once in 50 ms.
+    gauge.end_interval(reading(500_000, 500, 0), 0, cost);
+    gauge.open(reading(600_000, 600, 0));
+    let calm = gauge.end_interval(reading(600_200, 1_000, 8), 8, cost);
+    let calm = calm.unwrap();
+    assert!(calm.factor < 4.0 && calm.uncertainty >= 1.0, "{calm:?}");
 }
