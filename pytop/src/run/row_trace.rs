@@ -53,20 +53,23 @@ pub(super) fn start(request: TraceRequest, method: MethodChoice) -> Result<Runni
             let (format, weight) = (TraceFormat::Text, Weight::default());
             let report = TraceReport::new(format, weight, selection, start, lines);
             let report = report.from_shallowest();
-            if tell(report, updates, &sender).is_some() {
-                let _ = sender.blocking_send(TraceNews::Ended(ending(session)));
+            if let Some(told) = tell(report, updates, &sender) {
+                // A session that has said why it ends waits for the screen to let go of it.
+                let reason = told.unwrap_or_else(|| failure(session));
+                let _ = sender.blocking_send(TraceNews::Ended(reason));
             }
         })
         .context("cannot start a thread")?;
     Ok(RunningTrace { news, commands })
 }
 
-/// Tells what happens. `None` when nobody listens any more.
+/// Tells what happens, and returns why the session has ended if it has said so. `None` when nobody
+/// listens any more.
 fn tell(
     mut report: TraceReport<Lines>,
     mut updates: Receiver<Update>,
     sender: &Sender<TraceNews>,
-) -> Option<()> {
+) -> Option<Option<String>> {
     while let Some(update) = updates.blocking_recv() {
         let said = match update {
             Update::Traced(batch) => {
@@ -75,15 +78,16 @@ fn tell(
             }
             Update::Counting { .. } => "tracing".to_owned(),
             Update::Notice(text) => text,
-            Update::Snapshot(_) | Update::Ended(_) => continue,
+            Update::Ended(reason) => return Some(Some(reason)),
+            Update::Snapshot(_) => continue,
         };
         sender.blocking_send(TraceNews::Said(said)).ok()?;
     }
-    Some(())
+    Some(None)
 }
 
-/// Why a trace has ended by itself.
-fn ending(session: thread::JoinHandle<Closing>) -> String {
+/// Why a session has ended without a word.
+fn failure(session: thread::JoinHandle<Closing>) -> String {
     match session.join() {
         Ok(Closing {
             ending: Err(error), ..

@@ -257,3 +257,27 @@ fn tracing() {
     // All of it was counted.
     terminal.wait("functions", |screen| functions(screen).len() == 3);
 }
+
+#[test]
+fn a_trace_of_what_has_ended_says_so() {
+    let running = fruit();
+    let enduring = Python::new(interpreter("3.9"), Form::Chroot, "spin.py").start();
+    let terminal = Terminal::open(120, 30);
+    terminal.run(&pytop(&format!("-p {},{}", running.pid(), enduring.pid())));
+    terminal.wait("both", |screen| {
+        functions(screen).len() == 3 && screen.contains("/spin.py ")
+    });
+    terminal.press("/");
+    terminal.write("banana");
+    terminal.press("Enter");
+    terminal.wait("banana", |screen| functions(screen) == ["banana"]);
+    terminal.press("t");
+    terminal.wait_for(&[": tracing", "=> banana in "]);
+    drop(running);
+    terminal.wait_for(&["TRACE", ": the processes have ended"]);
+    // It stays for who reads on.
+    terminal.press("Home");
+    terminal.wait_for(&["TRACE", "more lines below"]);
+    terminal.press("q");
+    terminal.wait("the counts", |screen| !screen.contains("TRACE"));
+}
