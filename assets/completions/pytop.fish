@@ -71,7 +71,7 @@ complete -c pytop -n "__fish_pytop_using_subcommand trace" -l duration -d 'End a
 complete -c pytop -n "__fish_pytop_using_subcommand trace" -l format -d 'How to print what happens' -r -f -a "text\t'A line an entry or return, for reading'
 json\t'One object a line an entry or return'
 folded\t'One line a stack, at the end, for flame graphs'"
-complete -c pytop -n "__fish_pytop_using_subcommand trace" -l weight -d 'What a stack of --format folded weighs' -r -f -a "time\t'Microseconds in its innermost function itself'
+complete -c pytop -n "__fish_pytop_using_subcommand trace" -l weight -d 'What a stack of --format folded weighs: time, unless calls are asked for' -r -f -a "time\t'Microseconds in its innermost function itself'
 calls\t'Calls'"
 complete -c pytop -n "__fish_pytop_using_subcommand trace" -s o -l output -d 'Print to this file instead of standard output' -r -F
 complete -c pytop -n "__fish_pytop_using_subcommand trace" -l buffer -d 'Memory for events that are not printed yet, in MiB: 1 to 1024, a power of two' -r

@@ -4,15 +4,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 
 use crate::cli::MethodChoice;
 use crate::cpython::{self, EntryMarker, Interpreter, Listing, Version, list_markers};
 use crate::discover::error::FileError;
-use crate::discover::{Finder, Found, InterpreterFile, LookError, ProcRoot};
+use crate::discover::{Finder, Found, InterpreterFile, ProcRoot};
 use crate::model::{Method, Text};
 use crate::os_error::describe;
 use crate::session::{Planner, Purpose, environment};
@@ -59,6 +59,26 @@ pub struct InspectedProcess {
     pub semaphores: Result<Vec<Option<u16>>, String>,
 }
 
+/// What was looked at.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    /// What was found, in order.
+    pub inspected: Vec<Inspected>,
+    /// Why others that were asked for could not be looked at.
+    pub failures: Vec<Error>,
+    /// Of whom nothing can be told, when it is of the whole machine.
+    pub notices: Vec<String>,
+}
+
+impl Inspection {
+    fn add(&mut self, result: Result<Inspected>) {
+        match result {
+            Ok(inspected) => self.inspected.push(inspected),
+            Err(error) => self.failures.push(error),
+        }
+    }
+}
+
 /// Looks at files and processes.
 pub struct Inspector {
     finder: Finder<Interpreter>,
@@ -77,8 +97,16 @@ impl Inspector {
         })
     }
 
-    /// Looks at a file, whoever runs it.
-    pub fn file(&mut self, given: &Path) -> Result<Inspected> {
+    /// Looks at files, whoever runs them.
+    pub fn files(&mut self, given: &[PathBuf]) -> Inspection {
+        let mut inspection = Inspection::default();
+        for path in given {
+            inspection.add(self.file(path));
+        }
+        inspection
+    }
+
+    fn file(&mut self, given: &Path) -> Result<Inspected> {
         let unreadable = |source| FileError::Unreadable {
             path: given.into(),
             source,
@@ -115,35 +143,42 @@ impl Inspector {
     }
 
     /// Looks at the interpreters of processes, each once.
-    pub fn processes(&mut self, pids: &[u32]) -> Result<Vec<Inspected>> {
-        let found = pids.iter().map(|pid| self.finder.look_at(*pid));
-        let found = found.collect::<Result<Vec<_>, LookError>>()?;
+    pub fn processes(&mut self, pids: &[u32]) -> Inspection {
+        let mut inspection = Inspection::default();
+        let mut found = Vec::new();
+        for pid in pids {
+            match self.finder.look_at(*pid) {
+                Ok(process) => found.push(process),
+                Err(error) => inspection.failures.push(error.into()),
+            }
+        }
         let mut files: Vec<&Arc<InterpreterFile<Interpreter>>> = Vec::new();
         for file in found.iter().flat_map(|found| &found.interpreters) {
             if !files.iter().any(|known| Arc::ptr_eq(known, file)) {
                 files.push(file);
             }
         }
-        files
-            .into_iter()
-            .map(|file| self.run_by(file, &found))
-            .collect()
+        for file in files {
+            inspection.add(self.run_by(file, &found));
+        }
+        inspection
     }
 
-    /// Looks at the interpreters of all processes. Returns what there is to say of those that could
-    /// not be looked at, too.
-    pub fn machine(&mut self) -> Result<(Vec<Inspected>, Vec<String>)> {
+    /// Looks at the interpreters of all processes.
+    pub fn machine(&mut self) -> Result<Inspection> {
         let scan = self
             .finder
             .scan()
             .context("cannot list the processes in /proc")?;
         self.planner.plan_all(&scan.interpreters);
-        let files = scan
-            .interpreters
-            .iter()
-            .map(|file| self.run_by(file, &scan.processes));
-        let files = files.collect::<Result<_>>()?;
-        Ok((files, environment::passed_over(&scan)))
+        let mut inspection = Inspection {
+            notices: environment::passed_over(&scan),
+            ..Inspection::default()
+        };
+        for file in &scan.interpreters {
+            inspection.add(self.run_by(file, &scan.processes));
+        }
+        Ok(inspection)
     }
 
     fn interpreter(&mut self, file: &InterpreterFile<Interpreter>) -> Result<Inspected> {

@@ -61,9 +61,9 @@ pub struct Trace {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub format: TraceFormat,
 
-    /// What a stack of --format folded weighs
-    #[arg(long, value_name = "WEIGHT", value_enum, default_value_t)]
-    pub weight: Weight,
+    /// What a stack of --format folded weighs: time, unless calls are asked for
+    #[arg(long, value_name = "WEIGHT", value_enum)]
+    pub weight: Option<Weight>,
 
     /// Print to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
@@ -143,6 +143,9 @@ impl Trace {
                  anyway",
             );
         }
+        if self.weight.is_some() && self.format != TraceFormat::Folded {
+            return Err("'--weight' needs '--format folded': nothing else has weights");
+        }
         if self.command.is_empty() && has_dashes {
             return Err("there is no command after '--'");
         }
@@ -186,7 +189,7 @@ mod tests {
         let arguments = read("").unwrap();
         assert!(arguments.pids.is_empty() && arguments.command.is_empty());
         assert_eq!(arguments.format, TraceFormat::Text);
-        assert_eq!(arguments.weight, Weight::Time);
+        assert_eq!(arguments.weight, None);
         let room = Room {
             ring: 16 << 20,
             max_depth: u32::MAX,
@@ -212,7 +215,7 @@ mod tests {
             }),
             ("--format folded --weight calls -o x", |trace| {
                 trace.format == TraceFormat::Folded
-                    && trace.weight == Weight::Calls
+                    && trace.weight == Some(Weight::Calls)
                     && trace.output.is_some()
             }),
         ];
@@ -228,6 +231,7 @@ mod tests {
             ("--children", "'--children' needs '--pid' or a command"),
             ("--", "there is no command after '--'"),
             ("--subtree", "--filter"),
+            ("--weight calls", "'--weight' needs '--format folded'"),
             ("--max-depth 0", "'--max-depth <N>'"),
             ("--duration 0", "must be a number of seconds from 0.001"),
             ("--buffer 3", "must be a power of two from 1 to 1024"),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{layout, say};
+use super::{layout, message, say};
 use crate::cli::{Doctor, Probes};
 use crate::doctor::Diagnosis;
 use crate::inspect::Inspector;
@@ -14,22 +14,28 @@ use crate::report::{ReportError, write_diagnosis, write_probes};
 /// `pytop probes`.
 pub(super) fn probes(options: &Probes) -> Result<ExitCode> {
     let mut inspector = Inspector::new()?;
-    let mut notices = Vec::new();
-    let inspected = if !options.files.is_empty() {
-        let files = options.files.iter().map(|path| inspector.file(path));
-        files.collect::<Result<Vec<_>>>()?
+    let inspection = if !options.files.is_empty() {
+        inspector.files(&options.files)
     } else if !options.pids.is_empty() {
-        inspector.processes(&options.pids)?
+        inspector.processes(&options.pids)
     } else {
-        let (inspected, unseen) = inspector.machine()?;
-        notices = unseen;
-        inspected
+        inspector.machine()?
     };
-    print(|output| write_probes(output, options.format, &inspected))?;
-    for notice in notices {
-        say(&notice);
+    let failed = !inspection.failures.is_empty();
+    if !failed || !inspection.inspected.is_empty() {
+        print(|output| write_probes(output, options.format, &inspection.inspected))?;
     }
-    Ok(ExitCode::SUCCESS)
+    for notice in &inspection.notices {
+        say(notice);
+    }
+    for failure in &inspection.failures {
+        say(&message(failure));
+    }
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// `pytop doctor`.

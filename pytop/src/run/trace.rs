@@ -65,7 +65,8 @@ pub(super) fn run(arguments: &Trace) -> Result<ExitCode, Failure> {
         filter: arguments.filter.clone(),
         subtree: arguments.subtree,
     };
-    let report = TraceReport::new(arguments.format, arguments.weight, selection, start, output);
+    let weight = arguments.weight.unwrap_or_default();
+    let report = TraceReport::new(arguments.format, weight, selection, start, output);
     let printer = thread::Builder::new()
         .name("pytop-report".to_owned())
         .spawn(move || print(report, file.as_ref(), updates, commands))

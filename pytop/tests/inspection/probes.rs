@@ -251,6 +251,27 @@ fn what_cannot_be_looked_at() {
         1,
         "there is no process with the pid 4194304; it may have ended",
     );
+
+    // What is right with the others is told all the same.
+    let good = fs::canonicalize(&interpreter("3.9").executable).expect("it is there");
+    let arguments = [&*missing, good.to_str().expect("a plain path"), &*script];
+    let outcome = Outcome::of_pytop(["probes"].into_iter().chain(arguments));
+    assert!(
+        outcome.stdout().contains("counted by marker"),
+        "{}",
+        outcome.stdout()
+    );
+    let said: Vec<&str> = outcome.stderr().lines().collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[0].starts_with(&format!("pytop: cannot open {missing}: ")),
+        "{said:?}"
+    );
+    assert!(
+        said[1].starts_with(&format!("pytop: {script} is neither ")),
+        "{said:?}"
+    );
+    assert_eq!(outcome.status, 1);
 }
 
 /// Providers, names and arguments are whatever somebody wrote into the file.
