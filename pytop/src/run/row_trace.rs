@@ -1,7 +1,7 @@
 //! The trace of what a row of the screen stands for, while the screen counts on.
 
 use std::io::{self, Write};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -53,41 +53,40 @@ pub(super) fn start(request: TraceRequest, method: MethodChoice) -> Result<Runni
             let (format, weight) = (TraceFormat::Text, Weight::default());
             let report = TraceReport::new(format, weight, selection, start, lines);
             let report = report.from_shallowest();
-            if let Some(told) = tell(report, updates, &sender) {
-                // A session that has said why it ends waits for the screen to let go of it.
-                let reason = told.unwrap_or_else(|| failure(session));
-                let _ = sender.blocking_send(TraceNews::Ended(reason));
-            }
+            // The screen has let go of the trace when it no longer listens.
+            let _ = tell(report, updates, session, &sender);
         })
         .context("cannot start a thread")?;
     Ok(RunningTrace { news, commands })
 }
 
-/// Tells what happens, and returns why the session has ended if it has said so. `None` when nobody
-/// listens any more.
+/// Tells what happens, and in the end why nothing follows. `None` when nobody listens any more.
 fn tell(
     mut report: TraceReport<Lines>,
     mut updates: Receiver<Update>,
+    session: JoinHandle<Closing>,
     sender: &Sender<TraceNews>,
-) -> Option<Option<String>> {
-    while let Some(update) = updates.blocking_recv() {
-        let said = match update {
-            Update::Traced(batch) => {
+) -> Option<()> {
+    let reason = loop {
+        let said = match updates.blocking_recv() {
+            Some(Update::Traced(batch)) => {
                 report.write(&batch).ok()?;
                 continue;
             }
-            Update::Counting { .. } => "tracing".to_owned(),
-            Update::Notice(text) => text,
-            Update::Ended(reason) => return Some(Some(reason)),
-            Update::Snapshot(_) => continue,
+            Some(Update::Counting { .. }) => "tracing".to_owned(),
+            Some(Update::Notice(text)) => text,
+            Some(Update::Snapshot(_)) => continue,
+            // The session itself goes on until the screen lets go of it.
+            Some(Update::Ended(reason)) => break reason,
+            None => break failure(session),
         };
         sender.blocking_send(TraceNews::Said(said)).ok()?;
-    }
-    Some(None)
+    };
+    sender.blocking_send(TraceNews::Ended(reason)).ok()
 }
 
 /// Why a session has ended without a word.
-fn failure(session: thread::JoinHandle<Closing>) -> String {
+fn failure(session: JoinHandle<Closing>) -> String {
     match session.join() {
         Ok(Closing {
             ending: Err(error), ..
