@@ -241,6 +241,38 @@ fn processes_that_start_meanwhile_are_exact_or_say_what_is_missing() {
     }
 }
 
+/// A process that is counted in windows passes no probes on.
+#[test]
+fn children_of_a_hot_process_are_exact_or_say_what_is_missing() {
+    const CALLS: u64 = 500;
+    let _alone = alone();
+    for name in ["3.9", "3.14"] {
+        let parent = Python::new(interpreter(name), Form::Chroot, "hot_parent.py").argument(&CALLS);
+        let mut running = parent.start();
+        let pid = running.pid().to_string();
+        let arguments = ["-d", "0.3", "--max-overhead", "5", "--children", "-p", &pid];
+        let pytop = Pytop::start(arguments);
+        running.say("3");
+        let children = running.numbers::<u32>();
+        let counted = pytop.interrupt();
+        running.go();
+        running.end_well();
+        assert!(is_estimated(&counted, running.pid()), "Python {name}");
+        let mut complete = 0;
+        for child in &children {
+            let told = calls_of(&counted, *child, parent.filename(), "in_child");
+            if is_complete(&counted, *child) {
+                assert_eq!(told, CALLS, "Python {name}: {:?}", counted.process(*child));
+                complete += 1;
+            } else {
+                assert!(told <= CALLS);
+            }
+        }
+        let all = children.len();
+        println!("Python {name}: {complete} of {all} are complete");
+    }
+}
+
 #[test]
 fn a_process_that_cools_down_is_exact_again() {
     let _alone = alone();

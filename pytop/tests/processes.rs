@@ -231,6 +231,30 @@ fn children_are_counted_from_their_first_call() {
     }
 }
 
+/// Whom a child made belongs to the family, though what one processor tells is read after what
+/// another one does.
+#[test]
+fn grandchildren_are_counted_whose_parents_have_ended() {
+    for interpreter in live() {
+        let python = Python::new(interpreter, Form::Chroot, "orphans.py").argument(&CALLS);
+        let mut running = python.start();
+        let pid = running.pid().to_string();
+        let pytop = Pytop::start(["-d", "0.2", "--children", "-p", &pid]);
+        let mut orphans = Vec::new();
+        for _ in 0..3 {
+            running.go();
+            orphans.extend(running.numbers::<u32>());
+        }
+        let counted = pytop.interrupt();
+        running.end_well();
+        let expected = functions([("called", Some(python.line("def called")), CALLS)]);
+        assert_eq!(orphans.len(), 120);
+        for pid in orphans {
+            assert_functions(&counted, pid, python.filename(), &expected);
+        }
+    }
+}
+
 /// What it has made before pytop came belongs to it as well.
 #[test]
 fn children_from_before_are_counted() {

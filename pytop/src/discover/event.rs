@@ -6,9 +6,8 @@ use super::mapping::Device;
 
 /// Something that happened to a process.
 ///
-/// Events of one CPU come in their order. Those of different CPUs may change places by up to the
-/// time between two drains, so an event is a reason to look at a process, never a statement of
-/// what it is now.
+/// Events come in the order in which they happened, but late: an event is a reason to look at a
+/// process, never a statement of what it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessEvent {
     /// A process made another one. New threads are no event.

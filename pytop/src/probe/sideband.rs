@@ -19,8 +19,12 @@
 //! LOST  7 records                                               -> Lost
 //! ```
 //!
-//! Each CPU has a ring buffer of its own. They are read one after another, so that two events of
-//! different CPUs may change places.
+//! Each CPU has a ring buffer of its own, and each record ends with its time (`sample_id_all`), so
+//! that what one CPU tells can be put in order with what others do. That matters: the fork of a
+//! grandchild on one CPU means nothing before that of the child on another. All buffers are read
+//! twice. What had happened before an event of the first reading is in its buffer by the second one;
+//! what is later than all of the first reading is kept for the next drain, which may bring what comes
+//! before it.
 //!
 //! # Waking up
 //! A record may wake its reader, and whoever caused the record pays for that: on a virtual machine
@@ -43,7 +47,7 @@ use std::time::Duration;
 
 use perf_event::data::Record;
 use perf_event::events::Software;
-use perf_event::{Builder, Clock, Sampler};
+use perf_event::{Builder, Clock, SampleFlag, Sampler};
 use rustix::event::epoll;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -157,7 +161,12 @@ pub struct Sideband {
     readiness: Option<AsyncFd<OwnedFd>>,
     /// When to read again without having been woken: the last drain found something.
     drain_at: Option<Instant>,
+    /// Events that have been read and may come before others that have not.
+    early: Vec<Timed>,
 }
+
+/// An event, and its nanoseconds by the monotonic clock.
+type Timed = (u64, ProcessEvent);
 
 struct Ring {
     cpu: u32,
@@ -179,6 +188,7 @@ impl Sideband {
             epoll,
             readiness: None,
             drain_at: None,
+            early: Vec::new(),
         };
         sideband.follow_cpus()?;
         Ok(sideband)
@@ -250,13 +260,28 @@ impl Sideband {
         Ok(())
     }
 
-    /// Passes on every event that has been recorded so far.
+    /// Passes on every event that has been recorded so far, in the order of their times.
     pub fn drain(&mut self, on_event: &mut impl FnMut(ProcessEvent)) {
-        let mut records = 0_usize;
-        for ring in &mut self.rings {
-            records += ring.drain(on_event);
+        let mut events = std::mem::take(&mut self.early);
+        let mut records = self.read(&mut events);
+        let last = events.iter().map(|(time, _)| *time).max();
+        records += self.read(&mut events);
+        // Stable: events of one time and CPU stay in order.
+        events.sort_by_key(|(time, _)| *time);
+        if let Some(last) = last {
+            self.early = events.split_off(events.partition_point(|(time, _)| *time <= last));
+        } else {
+            std::mem::swap(&mut self.early, &mut events);
+        }
+        for (_, event) in events {
+            on_event(event);
         }
         self.drain_at = (records > 0).then(|| Instant::now() + LINGER);
+    }
+
+    /// Reads what is in the buffers of all CPUs, and returns the number of records.
+    fn read(&mut self, events: &mut Vec<Timed>) -> usize {
+        self.rings.iter_mut().map(|ring| ring.read(events)).sum()
     }
 }
 
@@ -276,6 +301,8 @@ impl Ring {
             .comm(true)
             .comm_exec(true)
             .task(true)
+            .sample(SampleFlag::TIME)
+            .sample_id_all(true)
             .wakeup_watermark(BUFFER_BYTES / 2);
         let mut comm = dummy(cpu);
         comm.comm(true).wakeup_watermark(1);
@@ -292,7 +319,7 @@ impl Ring {
     }
 
     /// Returns the number of records read, of whatever kind.
-    fn drain(&mut self, on_event: &mut impl FnMut(ProcessEvent)) -> usize {
+    fn read(&mut self, events: &mut Vec<Timed>) -> usize {
         // The kernel may write as fast as we read: two buffers full of the smallest records, and
         // the others have their turn.
         const AT_MOST: usize = 2 * BUFFER_BYTES / 32;
@@ -308,14 +335,13 @@ impl Ring {
         {
             records += 1;
             let misc = record.misc();
-            match record.parse_record() {
-                Ok(parsed) => {
-                    if let Some(event) = event(&parsed, misc) {
-                        on_event(event);
-                    }
-                }
+            let event = match record.parse_record() {
+                Ok(parsed) => event(&parsed, misc),
                 // Not a record as the kernel writes them today: as good as lost.
-                Err(_) => on_event(ProcessEvent::Lost { events: 1 }),
+                Err(_) => Some(ProcessEvent::Lost { events: 1 }),
+            };
+            if let Some(event) = event {
+                events.push((time(record.data()), event));
             }
         }
         records
@@ -357,6 +383,17 @@ fn descriptor(sampler: &Sampler) -> BorrowedFd<'_> {
 fn register(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open, and always the same, for as long as it is owned.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+}
+
+/// The time of a record, which is its last word. Its bytes are in two pieces where the buffer ends
+/// between them.
+fn time(pieces: &[&[u8]]) -> u64 {
+    let mut last = pieces.iter().rev().flat_map(|piece| piece.iter().rev());
+    let mut bytes = [0; size_of::<u64>()];
+    for byte in bytes.iter_mut().rev() {
+        *byte = last.next().copied().unwrap_or_default();
+    }
+    u64::from_ne_bytes(bytes)
 }
 
 /// What a record tells, if it is of interest.

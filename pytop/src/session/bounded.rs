@@ -74,14 +74,16 @@ impl Session {
         ));
     }
 
-    /// Tells which processes are not counted from their start.
-    pub(super) fn mark_arrivals(&mut self, processes: &mut Vec<ProcessStatus>) {
+    /// Tells which processes are not counted from their start. `gone` have ended.
+    pub(super) fn mark_arrivals(&mut self, processes: &mut Vec<ProcessStatus>, gone: &[u32]) {
         let Some(budget) = &mut self.budget else {
             return;
         };
         let is_known = |pid: u32| {
             let index = processes.binary_search_by_key(&pid, |process| process.pid);
-            index.is_ok() || Path::new(&format!("/proc/{pid}")).exists()
+            // One that has ended stays there until its parent has asked for its status.
+            let runs = || !gone.contains(&pid) && Path::new(&format!("/proc/{pid}")).exists();
+            index.is_ok() || runs()
         };
         let mut missed = budget.take_doors(self.kernel.take_doors(), is_known);
         missed.retain(|pid| self.members.contains(*pid));

@@ -564,7 +564,6 @@ impl Session {
             self.attachments.release(*pid);
         }
         self.kernel.forget_processes(ended.iter().copied());
-        self.members.bury(&gone);
         runtime::add(&mut processes, &drained.runtime);
         self.notices.extend(runtime::loss(drained.runtime_lost));
         let interval = drained.at.duration_since(self.last);
@@ -574,7 +573,8 @@ impl Session {
                 process.probe_cost = self.cost.record(method, process.calls, interval);
             }
         }
-        self.mark_arrivals(&mut processes);
+        self.mark_arrivals(&mut processes, &gone);
+        self.members.bury(&gone);
         if let Some(budget) = &mut self.budget {
             budget.estimate(&mut processes, &mut rows, &self.cost);
             budget.forget(&ended);
