@@ -37,7 +37,17 @@ pub trait Subject {
 /// Counts an entry.
 #[inline(always)]
 pub fn count<S: Subject>(key: &FrameKey, subject: &S, site: u32) -> Result<(), Loss> {
-    let slots = ACTIVE.get(0).ok_or(Loss::TableFull)?;
+    count_in(ACTIVE.get(0).ok_or(Loss::TableFull)?, key, subject, site)
+}
+
+/// Counts an entry in the interval of these slots.
+#[inline(always)]
+pub fn count_in<S: Subject>(
+    slots: &Slots,
+    key: &FrameKey,
+    subject: &S,
+    site: u32,
+) -> Result<(), Loss> {
     if count_in_slot(slots, key).is_some() {
         return Ok(());
     }
@@ -288,11 +298,10 @@ pub fn remember_process(pid: u32, site: u32) {
     );
 }
 
-/// What a function that was counted under this key is called; `None` when none was. The key of
-/// names is 0 when they are not known.
+/// What a function that was counted under this key, in the interval of these slots, is called; `None`
+/// when none was. The key of names is 0 when they are not known.
 #[inline(never)]
-pub fn names_of(key: &FrameKey) -> Option<Named> {
-    let slots = ACTIVE.get(0)?;
+pub fn names_of(slots: &Slots, key: &FrameKey) -> Option<Named> {
     if let Some(slot) = slot_of(slots, key) {
         return Some(called(slot));
     }

@@ -320,10 +320,12 @@ fn count<S: Subject>(
         subject,
         named: Cell::new(Named::default()),
     };
-    let counted = counting::count(key, &subject, site);
+    // Another interval may begin before the name is looked up, and know nothing of it.
+    let slots = ACTIVE.get(0).ok_or(Loss::TableFull)?;
+    let counted = counting::count_in(slots, key, &subject, site);
     let mut named = subject.named.get();
     if named.text == 0 {
-        match counting::names_of(key) {
+        match counting::names_of(slots, key) {
             Some(of_key) => named = of_key,
             // Not an entry after all.
             None if counted.is_ok() => return Ok(()),

@@ -10,6 +10,7 @@ use support::{Form, Interpreter, Python, Pytop, at_hand, interpreter};
 
 #[derive(Debug, Deserialize)]
 struct Snapshot {
+    total_calls: u64,
     untimed: BTreeMap<String, u64>,
     rows: Vec<Row>,
 }
@@ -87,6 +88,40 @@ fn parsed(output: &[u8]) -> Vec<Snapshot> {
 /// script takes for its own.
 fn is_possible(found: f64, [least, most]: [f64; 2], calls: u64) -> bool {
     least * 0.999 <= found && found <= most * 1.01 + 0.000_05 * calls as f64
+}
+
+/// Whatever has been called has ended, and was seen ending or is said not to have been: a function is
+/// called for the first time in the very moment in which an interval ends, too.
+#[test]
+fn the_end_of_no_first_call_is_lost() {
+    for name in ["3.9", "3.14"] {
+        let python = Python::new(interpreter(name), Form::Chroot, "always_new.py");
+        let output = Pytop::command()
+            .args([
+                "--durations",
+                "--format",
+                "json",
+                "-t",
+                "0",
+                "-d",
+                "0.1",
+                "--",
+            ])
+            .args(python.words())
+            .output()
+            .expect("pytop can be started");
+        assert!(output.status.success(), "{output:?}");
+        let snapshots = parsed(&output.stdout);
+        let calls: u64 = snapshots.iter().map(|snapshot| snapshot.total_calls).sum();
+        let rows = snapshots.iter().flat_map(|snapshot| &snapshot.rows);
+        let timed = rows.filter_map(|row| row.durations.as_ref());
+        let finished: u64 = timed.map(|durations| durations.finished).sum();
+        let untimed = snapshots
+            .iter()
+            .flat_map(|snapshot| snapshot.untimed.values());
+        assert!(snapshots.len() > 2, "{} snapshots", snapshots.len());
+        assert_eq!(finished + untimed.sum::<u64>(), calls, "{name}");
+    }
 }
 
 fn agrees(interpreter: &'static Interpreter, method: &str) {

@@ -56,7 +56,7 @@ impl ExamineError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotCountable {
     /// Built without markers, as most are.
-    #[error("{} was built without function__entry markers (--with-dtrace)", name(*version))]
+    #[error("{}", no_marker(*version))]
     NoMarker {
         /// Which CPython.
         version: Option<Version>,
@@ -185,6 +185,19 @@ impl NotCountable {
             Self::NoSectionHeaders => Some("install the interpreter without stripping it further"),
             _ => None,
         }
+    }
+}
+
+/// From 3.11 to 3.14 the evaluation loop has none, however CPython is built (Python/ceval.c).
+fn no_marker(version: Option<Version>) -> String {
+    let name = name(version);
+    match version.map(|version| version.minor()) {
+        Some((3, 11..=14)) => {
+            format!(
+                "{name} has no function__entry marker that fires at calls, as none from 3.11 to 3.14 has"
+            )
+        }
+        _ => format!("{name} was built without function__entry markers (--with-dtrace)"),
     }
 }
 

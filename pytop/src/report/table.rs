@@ -178,6 +178,16 @@ fn write_reasons(output: &mut impl Write, snapshot: &Snapshot) -> io::Result<()>
     if snapshot.processes.is_empty() {
         return writeln!(output, "no CPython process; waiting for one to start");
     }
+    if snapshot
+        .processes
+        .iter()
+        .any(|process| process.estimate.is_some())
+    {
+        return writeln!(
+            output,
+            "no call was seen: what is counted in windows had none in this interval"
+        );
+    }
     let mut reasons: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for process in &snapshot.processes {
         match &process.coverage {

@@ -279,7 +279,8 @@ impl App {
                 // The first reason is the true one; the session's own end follows from it.
                 self.ended.get_or_insert(reason);
                 self.settle();
-                if self.close_at_end {
+                // What a trace shows may be what somebody wanted to see.
+                if self.close_at_end && !self.is_tracing() {
                     return Effects::QUIT;
                 }
             }

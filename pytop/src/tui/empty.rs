@@ -54,6 +54,16 @@ fn sentences(app: &App) -> Vec<String> {
             format!("The filter hides {functions}; Esc drops it."),
         ];
     }
+    if snapshot
+        .processes
+        .iter()
+        .any(|process| process.estimate.is_some())
+    {
+        return vec![
+            "No call was seen.".to_owned(),
+            "What is counted in windows had none in this interval.".to_owned(),
+        ];
+    }
     if summary.counted > 0 {
         let processes = counted(summary.counted, "process is", "processes are");
         return vec![

@@ -58,7 +58,7 @@ impl ProcessColumn {
             Self::LongestPause => "LONGEST",
             Self::Imports => "IMPORT/S",
             Self::Executable => "EXECUTABLE",
-            Self::Reason => "NOT COUNTED BECAUSE",
+            Self::Reason => "REMARKS",
         }
     }
 

@@ -143,11 +143,19 @@ fn versions_decide_whether_a_marker_lives() {
 
 #[test]
 fn a_build_without_markers_says_so() {
-    let program = without_markers("3.12.1");
-    assert_eq!(
-        reason(&program).to_string(),
-        "CPython 3.12.1 was built without function__entry markers (--with-dtrace)"
-    );
+    for (version, why) in [
+        (
+            "3.8.20",
+            "CPython 3.8.20 was built without function__entry markers (--with-dtrace)",
+        ),
+        (
+            "3.12.1",
+            "CPython 3.12.1 has no function__entry marker that fires at calls, as none from 3.11 to \
+             3.14 has",
+        ),
+    ] {
+        assert_eq!(reason(&without_markers(version)).to_string(), why);
+    }
 }
 
 #[test]

@@ -35,6 +35,12 @@ impl App {
         Effects::NONE
     }
 
+    /// Whether a trace is shown, or is behind what is.
+    pub(super) fn is_tracing(&self) -> bool {
+        let mut overlays = self.overlays.iter();
+        overlays.any(|overlay| matches!(overlay, Overlay::Trace(_)))
+    }
+
     /// The row that a trace would be of.
     fn traceable(&self) -> Option<EntryKey> {
         match (self.overlay(), self.screen) {

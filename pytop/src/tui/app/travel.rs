@@ -9,6 +9,9 @@ impl App {
     pub(super) fn back(&mut self) -> Effects {
         if let Some(closed) = self.overlays.pop() {
             if matches!(closed, Overlay::Trace(_)) {
+                if self.close_at_end && self.ended.is_some() {
+                    return Effects::QUIT;
+                }
                 return Effects::demand(Demand::EndTrace);
             }
         } else if self.screen == Screen::Processes {

@@ -660,3 +660,21 @@ fn without_a_row_there_is_nothing_to_trace() {
     assert_eq!(screen.key(KeyCode::Char('t')).demand, None);
     assert!(screen.has("nothing to trace"));
 }
+
+#[test]
+fn what_a_trace_shows_outlives_what_was_traced() {
+    let mut screen = Screen::with(
+        Settings {
+            close_at_end: true,
+            ..settings()
+        },
+        80,
+        24,
+    );
+    screen.take(snapshot(rows(1)));
+    screen.press("t");
+    news(&mut screen, TraceNews::Lines(vec!["=> last".into()]));
+    assert_eq!(screen.hear(Update::Ended("done".into())), Effects::DRAW);
+    assert!(screen.has("=> last"));
+    assert_eq!(screen.key(KeyCode::Char('q')), Effects::QUIT);
+}
