@@ -191,7 +191,7 @@ impl NotCountable {
 /// From 3.11 to 3.14 the evaluation loop has none, however CPython is built (Python/ceval.c).
 fn no_marker(version: Option<Version>) -> String {
     let name = name(version);
-    match version.map(|version| version.minor()) {
+    match version.map(Version::minor) {
         Some((3, 11..=14)) => {
             format!(
                 "{name} has no function__entry marker that fires at calls, as none from 3.11 to 3.14 has"
