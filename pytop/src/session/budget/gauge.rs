@@ -15,6 +15,9 @@
 //! runs in the window does not call by its processor time, so what the time by the clock says is a limit
 //! as well.
 //!
+//! The time before a process is found out, in which it was counted always, is no window: what it did
+//! then, its start perhaps, tells little of what it does from then on. Its calls count as they are.
+//!
 //! A window has blurred edges: the probes are placed, and go, some time while the kernel is asked
 //! for it. So the time that a hit takes, own work and all, is measured between two looks within the
 //! window, and the time in which the process was counted is the number of all hits times that.
@@ -108,10 +111,14 @@ pub(super) struct Gauge {
     began: Duration,
     /// The beginning of the window that is open, if one is.
     window: Option<Reading>,
+    /// That is no window: the process was counted always.
+    is_whole: bool,
     /// When the last one closed, by the processor time of the process.
     closed: Option<Reading>,
     /// Time and hits between the first and the last look of each window.
     within: Vec<(f64, f64)>,
+    /// The same of the time in which the process was counted always.
+    whole: (f64, f64),
     /// The time by the clock of all of them, in seconds.
     windows: f64,
     /// From closing a window to opening the next.
@@ -130,6 +137,7 @@ impl Gauge {
         Self {
             began: now.used,
             window: Some(now),
+            is_whole: true,
             ..Self::default()
         }
     }
@@ -145,6 +153,7 @@ impl Gauge {
             self.outside.add(Span::between(&closed, &now));
         }
         self.window = Some(now);
+        self.is_whole = false;
     }
 
     /// The probes are about to go.
@@ -156,9 +165,14 @@ impl Gauge {
     fn end_window(&mut self, now: Reading) {
         if let Some(first) = self.window.take() {
             let span = Span::between(&first, &now);
-            let hits = now.hits.saturating_sub(first.hits);
-            self.within.push((span.used, hits as f64));
-            self.windows += span.elapsed;
+            let hits = now.hits.saturating_sub(first.hits) as f64;
+            if self.is_whole {
+                self.whole.0 += span.used;
+                self.whole.1 += hits;
+            } else {
+                self.within.push((span.used, hits));
+                self.windows += span.elapsed;
+            }
         }
     }
 
@@ -178,12 +192,14 @@ impl Gauge {
         }
         let all = now.used.saturating_sub(self.began).as_secs_f64();
         let within = std::mem::take(&mut self.within);
+        let whole = std::mem::take(&mut self.whole);
         let windows = std::mem::take(&mut self.windows);
         let mut outside = std::mem::take(&mut self.outside);
         let owed = std::mem::take(&mut self.owed);
         self.began = now.used;
         if is_open {
             self.window = Some(Reading { hits: 0, ..now });
+            self.is_whole = true;
         }
         if outside.used <= 0.0 {
             return None;
@@ -192,12 +208,16 @@ impl Gauge {
         // The sum of nothing is a negative zero.
         let used = 0.0 + within.iter().map(|(used, _)| used).sum::<f64>();
         let seen: f64 = within.iter().map(|(_, hits)| hits).sum();
-        let counted = counted as f64;
+        let all_counted = counted as f64;
+        // What is hit after the last look is not seen, but has its part in all.
+        let unseen = (all_counted / now.hits.max(1) as f64).max(1.0);
+        let counted = all_counted.min(seen * unseen);
         if seen <= 0.0 || counted <= 0.0 || used <= 0.0 {
             if used <= 0.0 {
                 // There was no window: the next ones tell.
                 self.owed = outside;
             }
+            let used = used + whole.0;
             return Some(Estimated {
                 factor: 1.0,
                 share: if all > 0.0 {
@@ -208,26 +228,28 @@ impl Gauge {
                 uncertainty: 1.0,
             });
         }
-        // What is hit after the last look is not seen, but has its part in all.
-        let hits = seen * (counted / now.hits.max(1) as f64).max(1.0);
         let (earlier_used, earlier_hits) = self.recent;
-        self.recent = (used + earlier_used * EARLIER, hits + earlier_hits * EARLIER);
+        self.recent = (
+            used + earlier_used * EARLIER,
+            counted + earlier_hits * EARLIER,
+        );
         let each = self.recent.0 / self.recent.1;
         let (work, work_off) = own_work(each, cost);
         self.work = work;
         // What the edges of windows have of the time outside was counted.
         let edges = (counted * each - used).clamp(0.0, outside.used);
         let rest = outside.used - edges;
-        let by_work = rest / (counted * work);
+        let by_work = rest / work;
         // What windows would have taken by the clock without hits.
         let own = windows * work / each;
-        let by_clock = BUSIER * outside.elapsed / own;
-        let factor = 1.0 + by_work.min(by_clock);
+        let by_clock = counted * BUSIER * outside.elapsed / own;
+        let factor = 1.0 + by_work.min(by_clock) / all_counted;
         let part = (factor - 1.0) / factor;
         let off = part * work_off.hypot(spread(&within, each));
+        let used = used + whole.0 + edges;
         Some(Estimated {
             factor,
-            share: ((used + edges) / (used + edges + rest)).min(1.0),
+            share: (used / (used + rest)).min(1.0),
             uncertainty: if by_work > by_clock {
                 off.max(1.0)
             } else {
