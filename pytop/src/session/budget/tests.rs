@@ -271,6 +271,29 @@ fn what_stands_still_outside_of_windows_has_been_counted() {
     );
 }
 
+/// A program may do other things at its start than later.
+#[test]
+fn the_time_before_the_first_window_tells_nothing_of_what_follows() {
+    let mut gauge = Gauge::counting(Reading::default());
+    let reading = |milliseconds, hits| Reading {
+        used: Duration::from_millis(milliseconds),
+        hits,
+        at: Duration::from_millis(milliseconds),
+    };
+    // 10 us from hit to hit at first, 2 us in the window.
+    gauge.close(reading(300, 30_000));
+    gauge.open(reading(400, 30_000));
+    gauge.close(reading(420, 40_000));
+    let estimated = gauge.end_interval(reading(500, 40_000), 40_000, COST);
+    let factor = estimated.expect("it was not counted always").factor;
+    let work = 2e-6 - COST.beside(1.35e-6);
+    let outside = 0.180 / work;
+    assert!(
+        (factor - (1.0 + outside / 40_000.0)).abs() < 0.01,
+        "{factor}"
+    );
+}
+
 /// What was called while it was busy is not known, and is not taken for what it calls now.
 #[test]
 fn one_that_calms_down_outside_of_windows_is_not_taken_for_busy() {
