@@ -194,7 +194,7 @@ fn no_marker(version: Option<Version>) -> String {
     match version.map(Version::minor) {
         Some((3, 11..=14)) => {
             format!(
-                "{name} has no function__entry marker that fires at calls, as none from 3.11 to 3.14 has"
+                "{name} has no function__entry marker (none of 3.11 to 3.14 would fire at calls)"
             )
         }
         _ => format!("{name} was built without function__entry markers (--with-dtrace)"),

@@ -111,8 +111,8 @@ fn its_python_cannot_be_counted() {
         panic!("one message expected: {outcome:?}");
     };
     let expected = format!(
-        " ({}) cannot be counted: CPython {} was built without function__entry markers \
-         (--with-dtrace); leave out --method, and it is counted without its marker",
+        " ({}) cannot be counted: CPython {} has no function__entry marker (none of 3.11 to \
+         3.14 would fire at calls); leave out --method, and it is counted without its marker",
         interpreter.executable.display(),
         interpreter.version
     );

@@ -46,7 +46,7 @@ fn the_verdict_of_every_interpreter() {
             ),
             Marker::None if matches!(interpreter.minor(), 11..=14) => (
                 "none",
-                Some("has no function__entry marker that fires at calls"),
+                Some("has no function__entry marker (none of 3.11 to 3.14"),
             ),
             Marker::None => ("none", Some("built without function__entry markers")),
         };

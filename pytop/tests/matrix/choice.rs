@@ -37,8 +37,8 @@ fn refused() -> [Refused; 4] {
         }),
         one("3.13", "marker", |version| {
             format!(
-                "CPython {version} was built without function__entry markers (--with-dtrace); leave \
-                 out --method, and it is counted without its marker"
+                "CPython {version} has no function__entry marker (none of 3.11 to 3.14 would \
+                 fire at calls); leave out --method, and it is counted without its marker"
             )
         }),
         one("3.11", "marker", |version| {

@@ -150,8 +150,7 @@ fn a_build_without_markers_says_so() {
         ),
         (
             "3.12.1",
-            "CPython 3.12.1 has no function__entry marker that fires at calls, as none from 3.11 to \
-             3.14 has",
+            "CPython 3.12.1 has no function__entry marker (none of 3.11 to 3.14 would fire at calls)",
         ),
     ] {
         assert_eq!(reason(&without_markers(version)).to_string(), why);
