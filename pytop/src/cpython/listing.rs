@@ -15,7 +15,7 @@ use object::elf;
 
 use super::elf::{Elf, Segment};
 use super::source::{Fault, ReadAt, Source};
-use super::{Architecture, ExamineError, notes};
+use super::{Architecture, ExamineError, notes, symbols};
 use crate::model::Text;
 
 /// A program or shared library, and its markers.
@@ -25,6 +25,8 @@ pub struct Listing {
     pub architecture: Architecture,
     /// The linker's identification of the file (`NT_GNU_BUILD_ID`), if it has one.
     pub build_id: Option<Vec<u8>>,
+    /// The library with an interpreter that it asks for, by its name.
+    pub python_library: Option<Text>,
     /// Its markers, in the order of the file.
     pub markers: Vec<ListedMarker>,
     /// The table of markers makes no sense somewhere: there may be more than were found.
@@ -121,11 +123,15 @@ pub(super) fn list(file: &dyn ReadAt, length: u64) -> Result<Option<Listing>, Fa
             arguments: Text::from(&*note.arguments),
         }
     });
+    // It is a hint: without it, the markers are told all the same.
+    let mut libraries = symbols::needed(&elf).unwrap_or_default().into_iter();
+    let python_library = libraries.find(|name| name.starts_with(b"libpython"));
     let code = elf.segments.iter();
     let code = code.filter(|segment| segment.kind == elf::PT_LOAD && segment.executable);
     Ok(Some(Listing {
         architecture: Architecture::of(&elf),
         build_id: notes::build_id(&elf),
+        python_library: python_library.map(|name| Text::from(&*name)),
         markers: markers.collect(),
         damaged: notes.damaged,
         code: code

@@ -11,7 +11,7 @@
 //! ```
 
 use object::Endianness;
-use object::elf::{self, SymbolType};
+use object::elf::{self, DynamicTag, SymbolType};
 use object::pod::from_bytes;
 use object::read::elf::{Dyn as _, FileHeader, Sym as _};
 use regex::bytes::Regex;
@@ -66,12 +66,29 @@ pub(super) struct Dynamic {
 impl Dynamic {
     /// Reads the dynamic section; one without entries for a static program.
     pub(super) fn read(elf: &Elf<'_>) -> Result<Self, Fault> {
-        let Some(segment) = elf.segments.iter().find(|s| s.kind == elf::PT_DYNAMIC) else {
-            return Ok(Self::default());
-        };
-        let (offset, size) = (segment.offset, segment.file_size);
-        let bytes = elf.source.read(offset, size, MAX_DYNAMIC, DYNAMIC)?;
-        Ok(by_class!(elf.is_64, entries(&bytes, elf.endian)))
+        Ok(Self::of(&entries(elf)?))
+    }
+
+    fn of(entries: &[(DynamicTag, u64)]) -> Self {
+        let mut dynamic = Self::default();
+        for (tag, value) in entries {
+            let value = *value;
+            match *tag {
+                elf::DT_GNU_HASH => dynamic.gnu_hash = Some(value),
+                elf::DT_HASH => dynamic.hash = Some(value),
+                elf::DT_SYMTAB => dynamic.symbols = Some(value),
+                elf::DT_STRTAB => dynamic.strings = Some(value),
+                elf::DT_STRSZ => dynamic.strings_size = value,
+                elf::DT_SONAME => dynamic.soname = Some(value),
+                elf::DT_RELA => dynamic.relocations = Some(value),
+                elf::DT_RELASZ => dynamic.relocations_size = value,
+                elf::DT_FLAGS_1 => {
+                    dynamic.position_independent_program = value & elf::DF_1_PIE.0 != 0;
+                }
+                _ => {}
+            }
+        }
+        dynamic
     }
 
     /// Whether symbols can be found by name.
@@ -86,8 +103,13 @@ impl Dynamic {
 
     /// The name under which other files ask for this library.
     pub(super) fn soname(&self, elf: &Elf<'_>) -> Option<Vec<u8>> {
-        let address = self.strings?.checked_add(self.soname?)?;
-        let size = self.strings_size.checked_sub(self.soname?)?.min(64);
+        self.string(elf, self.soname?)
+    }
+
+    /// A name in the table of names.
+    fn string(&self, elf: &Elf<'_>, start: u64) -> Option<Vec<u8>> {
+        let address = self.strings?.checked_add(start)?;
+        let size = self.strings_size.checked_sub(start)?.min(64);
         let bytes = elf.read_at(address, size, 64, DYNAMIC).ok()?;
         let end = bytes.iter().position(|byte| *byte == 0)?;
         Some(bytes.get(..end)?.to_vec())
@@ -287,30 +309,35 @@ fn name_offsets(
     Ok(offsets)
 }
 
-fn entries<H: FileHeader<Endian = Endianness>>(bytes: &[u8], endian: Endianness) -> Dynamic {
-    let mut dynamic = Dynamic::default();
-    for bytes in bytes.chunks_exact(size_of::<H::Dyn>()) {
-        let Ok((entry, _)) = from_bytes::<H::Dyn>(bytes) else {
-            break;
-        };
-        let value = entry.val(endian);
-        match entry.tag(endian) {
-            elf::DT_NULL => break,
-            elf::DT_GNU_HASH => dynamic.gnu_hash = Some(value),
-            elf::DT_HASH => dynamic.hash = Some(value),
-            elf::DT_SYMTAB => dynamic.symbols = Some(value),
-            elf::DT_STRTAB => dynamic.strings = Some(value),
-            elf::DT_STRSZ => dynamic.strings_size = value,
-            elf::DT_SONAME => dynamic.soname = Some(value),
-            elf::DT_RELA => dynamic.relocations = Some(value),
-            elf::DT_RELASZ => dynamic.relocations_size = value,
-            elf::DT_FLAGS_1 => {
-                dynamic.position_independent_program = value & elf::DF_1_PIE.0 != 0;
-            }
-            _ => {}
-        }
-    }
-    dynamic
+/// The names of the libraries that a file asks for, as far as they can be read.
+pub(super) fn needed(elf: &Elf<'_>) -> Result<Vec<Vec<u8>>, Fault> {
+    let entries = entries(elf)?;
+    let dynamic = Dynamic::of(&entries);
+    let needed = entries.iter().filter(|(tag, _)| *tag == elf::DT_NEEDED);
+    let names = needed.filter_map(|(_, start)| dynamic.string(elf, *start));
+    Ok(names.collect())
+}
+
+/// The entries of the dynamic section; none in a static program.
+fn entries(elf: &Elf<'_>) -> Result<Vec<(DynamicTag, u64)>, Fault> {
+    let Some(segment) = elf.segments.iter().find(|s| s.kind == elf::PT_DYNAMIC) else {
+        return Ok(Vec::new());
+    };
+    let (offset, size) = (segment.offset, segment.file_size);
+    let bytes = elf.source.read(offset, size, MAX_DYNAMIC, DYNAMIC)?;
+    Ok(by_class!(elf.is_64, entries_in(&bytes, elf.endian)))
+}
+
+fn entries_in<H: FileHeader<Endian = Endianness>>(
+    bytes: &[u8],
+    endian: Endianness,
+) -> Vec<(DynamicTag, u64)> {
+    let entries = bytes.chunks_exact(size_of::<H::Dyn>());
+    let entries = entries.map_while(|bytes| from_bytes::<H::Dyn>(bytes).ok());
+    let entries = entries.map(|(entry, _)| (entry.tag(endian), entry.val(endian)));
+    entries
+        .take_while(|(tag, _)| *tag != elf::DT_NULL)
+        .collect()
 }
 
 fn symbol_size<H: FileHeader>() -> usize {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::columns::{self, Column};
 use super::json::{SCHEMA, unicode, write_line};
 use crate::cli::AnswerFormat;
-use crate::cpython::{EntryMarker, ListedMarker};
+use crate::cpython::{EntryMarker, ListedMarker, Listing};
 use crate::inspect::{Inspected, InspectedProcess, Verdict};
 use crate::model::Method;
 
@@ -49,11 +49,7 @@ fn table(output: &mut impl Write, file: &Inspected) -> io::Result<()> {
     writeln!(output, "{}{deleted}", file.path)?;
     match &file.verdict {
         Some(verdict) => interpreter(output, file, verdict)?,
-        None => writeln!(
-            output,
-            "  no CPython interpreter, for {}",
-            file.listing.architecture
-        )?,
+        None => no_interpreter(output, &file.listing)?,
     }
     if file.listing.damaged {
         writeln!(
@@ -89,6 +85,18 @@ fn table(output: &mut impl Write, file: &Inspected) -> io::Result<()> {
         Column::left("ARGUMENTS"),
     ];
     columns::write(output, "  ", columns, &rows)
+}
+
+fn no_interpreter(output: &mut impl Write, listing: &Listing) -> io::Result<()> {
+    let architecture = listing.architecture;
+    match &listing.python_library {
+        Some(library) => writeln!(
+            output,
+            "  no CPython interpreter of its own, for {architecture}: it runs that of {library}, the \
+             path of which ldd tells"
+        ),
+        None => writeln!(output, "  no CPython interpreter, for {architecture}"),
+    }
 }
 
 fn interpreter(output: &mut impl Write, file: &Inspected, verdict: &Verdict) -> io::Result<()> {
@@ -201,6 +209,8 @@ struct File<'a> {
     build_id: Option<String>,
     /// `None` where there is no interpreter.
     interpreter: Option<Interpreter<'a>>,
+    /// The library with an interpreter that it asks for.
+    python_library: Option<Cow<'a, str>>,
     processes: Vec<Process<'a>>,
     /// Whether there may be more markers.
     damaged: bool,
@@ -261,6 +271,7 @@ impl<'a> From<&'a Inspected> for File<'a> {
             architecture: listing.architecture.to_string(),
             build_id: listing.build_id.as_deref().map(hex),
             interpreter: file.verdict.as_ref().map(Interpreter::from),
+            python_library: listing.python_library.as_ref().map(unicode),
             processes: file.processes.iter().map(Process::from).collect(),
             damaged: listing.damaged,
             markers: markers

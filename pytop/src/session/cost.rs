@@ -2,28 +2,27 @@
 //!
 //! A hit costs what one was measured to cost on this machine, times a weight that was found by
 //! comparing the two (`tests/cost.rs` does it again): the interpreter may have to do more because of
-//! the probe, and the kernel less than for pytop, which has just woken up when it measures. The
-//! weights are a matter of what is done, so that the cost of a hit grows and shrinks with the speed
-//! of the machine as that of the measured one does.
+//! the probe. The weights are a matter of what is done, so that the cost of a hit grows and shrinks
+//! with the speed of the machine as that of the measured one does.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::model::Method;
 use crate::probe::{Meter, Probe};
 
-/// Measurements are at least so far apart, so that they cost next to nothing themselves.
-const PAUSE: Duration = Duration::from_millis(900);
-/// Measurements that are remembered.
-const REMEMBERED: usize = 8;
+/// How often a hit is measured: less than a ten-thousandth of a CPU's time.
+pub(super) const PERIOD: Duration = Duration::from_millis(250);
+/// Measurements that are remembered: those of four seconds, in which a machine is about equally
+/// quick.
+const REMEMBERED: usize = 16;
 
 /// Knows what was spent.
 #[derive(Debug)]
 pub(super) struct CostMeter {
     meter: Option<Meter>,
-    measured: Option<Instant>,
-    /// The last measurements of one hit. The least of them counts: another program on the same core
-    /// makes a hit dearer, and so does a processor that has just been idle.
+    /// The last measurements of one hit. The one in the middle counts: what is counted meets with
+    /// all that makes a processor slow or quick for a while, too.
     hits: VecDeque<Duration>,
     /// The time of processors that all hits have taken so far, in seconds.
     spent: f64,
@@ -36,7 +35,6 @@ impl CostMeter {
     pub(super) fn new(meter: Option<Meter>, with_durations: bool) -> Self {
         Self {
             meter,
-            measured: None,
             hits: VecDeque::new(),
             spent: 0.0,
             // As `cargo xtask bench` has measured it.
@@ -44,16 +42,20 @@ impl CostMeter {
         }
     }
 
-    /// Measures what a hit costs now, unless that was done a moment ago.
+    /// Measures what a hit costs now.
     pub(super) fn measure(&mut self) {
-        if let Some(meter) = &mut self.meter
-            && self.measured.is_none_or(|then| then.elapsed() > PAUSE)
-        {
+        if let Some(meter) = &mut self.meter {
             if self.hits.len() == REMEMBERED {
                 self.hits.pop_front();
             }
             self.hits.push_back(meter.measure());
-            self.measured = Some(Instant::now());
+        }
+    }
+
+    /// Measures it if that was not done yet.
+    pub(super) fn measure_once(&mut self) {
+        if self.hits.is_empty() {
+            self.measure();
         }
     }
 
@@ -71,7 +73,10 @@ impl CostMeter {
 
     /// What one hit costs, in seconds of processor time.
     pub(super) fn of_hit(&self, method: Method) -> Option<f64> {
-        Some(self.hits.iter().min()?.as_secs_f64() * weight(method))
+        let mut hits: Vec<_> = self.hits.iter().collect();
+        hits.sort_unstable();
+        let middle = hits.get(hits.len() / 2)?;
+        Some(middle.as_secs_f64() * weight(method))
     }
 
     /// The time of processors that counting has taken since the start, in seconds.
@@ -91,11 +96,13 @@ impl CostMeter {
 /// What a hit costs, in hits of the kind that is measured.
 fn weight(method: Method) -> f64 {
     match method {
-        // The interpreter computes the arguments: two names as UTF-8, and the line.
-        Method::Marker => 1.15,
-        // The kernel emulates a `push`, and the frame is read.
-        Method::Eval => 1.4,
-        Method::Resume => 0.8,
+        // The interpreter computes the arguments, two names as UTF-8 and the line, and returns from
+        // several functions that were called before the trap (see `docs/cost.md`).
+        Method::Marker => 1.55,
+        // It returns likewise, the kernel emulates a `push`, and the frame is read.
+        Method::Eval => 1.85,
+        // Nothing but the trap is added.
+        Method::Resume => 1.0,
     }
 }
 
@@ -106,13 +113,13 @@ mod tests {
     #[test]
     fn the_share_is_that_of_one_cpu_and_what_was_spent_adds_up() {
         let mut meter = CostMeter::new(None, false);
-        meter.hits = [700, 500, 600].map(Duration::from_nanos).into();
+        meter.hits = [800, 400, 500].map(Duration::from_nanos).into();
         let second = Duration::from_secs(1);
         let share = meter.record(Method::Resume, 200_000, second);
-        assert!((share.unwrap() - 0.08).abs() < 1e-9);
+        assert!((share.unwrap() - 0.1).abs() < 1e-9);
         let share = meter.record(Method::Marker, 200_000, second / 2);
-        assert!((share.unwrap() - 0.23).abs() < 1e-9);
-        assert!((meter.spent().unwrap() - 0.195).abs() < 1e-9);
+        assert!((share.unwrap() - 0.31).abs() < 1e-9);
+        assert!((meter.spent().unwrap() - 0.255).abs() < 1e-9);
         assert_eq!(meter.record(Method::Eval, 1, Duration::ZERO), Some(0.0));
     }
 

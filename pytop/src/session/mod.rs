@@ -266,6 +266,7 @@ impl Session {
         let named = matches!(self.options.target, Target::Processes { .. });
         let mut interval = every(self.options.interval);
         let mut sweep = every(SWEEP);
+        let mut measure = every(cost::PERIOD);
         let mut trace_due = every(tracing::PERIOD);
         let end_of_trace = tracing::end(self.options.trace);
         tokio::pin!(end_of_trace);
@@ -296,6 +297,7 @@ impl Session {
                 _ = trace_due.tick(), if !is_behind && self.trace.is_some() => Wake::TraceDue,
                 () = &mut end_of_trace => Wake::TraceEnded,
                 _ = sweep.tick() => Wake::Sweep,
+                _ = measure.tick() => Wake::Measure,
             };
             match wake {
                 Wake::Signal(ending) => return Ok(ending),
@@ -310,6 +312,7 @@ impl Session {
                     }
                 }
                 Wake::Budget => self.keep_budget(),
+                Wake::Measure => self.cost.measure(),
                 Wake::ProcessesEnded => return Ok(Ending::ProcessesEnded),
                 Wake::TraceDue => self.tell_events(audience),
                 Wake::TraceEnded => return Ok(Ending::Complete),
@@ -539,7 +542,7 @@ impl Session {
         self.take_in_events();
         let gone = self.members.take_ended();
         self.roster.end_interval();
-        self.cost.measure();
+        self.cost.measure_once();
         self.end_windows();
         let begin = Instant::now();
         let drained = self

@@ -21,6 +21,8 @@ pub(super) enum Wake {
     /// The time of a trace is over.
     TraceEnded,
     Sweep,
+    /// The cost of a hit is to be measured.
+    Measure,
     Events,
     Command(Event),
     /// What was told has been taken.

@@ -86,6 +86,21 @@ fn no_interpreter_is_needed_and_no_processor_is_foreign() {
 }
 
 #[test]
+fn a_program_without_an_interpreter_tells_whose_it_runs() {
+    let mut program = Program {
+        needed: vec!["libm.so.6", "libpython3.13.so.1.0", "libc.so.6"],
+        ..Program::new()
+    };
+    let library = |program: &Program| {
+        let listing = listing(program);
+        listing.python_library.map(|name| name.to_string())
+    };
+    assert_eq!(library(&program).as_deref(), Some("libpython3.13.so.1.0"));
+    program.needed.remove(1);
+    assert_eq!(library(&program), None);
+}
+
+#[test]
 fn where_a_process_has_it_follows_from_where_its_instructions_are() {
     for (relocatable, base) in [(false, 0x40_0000), (true, 0)] {
         let mut program = cpython("3.9.2", ARGUMENTS);

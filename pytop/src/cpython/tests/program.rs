@@ -84,6 +84,7 @@ pub(super) struct Program {
     pub(super) data: Vec<u8>,
     pub(super) hash: Hash,
     pub(super) soname: Option<&'static str>,
+    pub(super) needed: Vec<&'static str>,
     pub(super) exports: Vec<Symbol>,
     /// The table of all symbols; a stripped file has none.
     pub(super) symbols: Vec<Symbol>,
@@ -111,6 +112,7 @@ impl Program {
             data: vec![0; 64],
             hash: Hash::Gnu,
             soname: None,
+            needed: Vec::new(),
             exports: Vec::new(),
             symbols: Vec::new(),
             build_id: Some((1..=20).collect()),
@@ -368,6 +370,9 @@ impl Program {
             None => writer.write_dynamic(elf::DT_DEBUG, 0),
         }
         .unwrap();
+        for name in &layout.needed {
+            writer.write_dynamic_string(elf::DT_NEEDED, *name).unwrap();
+        }
         writer.write_dynamic(elf::DT_NULL, 0).unwrap();
     }
 
@@ -425,6 +430,7 @@ struct Layout {
     names: Vec<StringId>,
     section_names: Vec<StringId>,
     soname: Option<StringId>,
+    needed: Vec<StringId>,
 }
 
 impl Layout {
@@ -478,6 +484,10 @@ impl Layout {
         let soname = program
             .soname
             .map(|name| writer.add_dynamic_string(name.as_bytes()));
+        let needed = program.needed.iter();
+        let needed: Vec<_> = needed
+            .map(|name| writer.add_dynamic_string(name.as_bytes()))
+            .collect();
         let dynamic_symbols = writer.reserve_dynsym();
         let dynamic_names = writer.reserve_dynstr().unwrap();
         let headers_end = writer.reserved_len();
@@ -488,7 +498,11 @@ impl Layout {
             writer.reserve_until(offset);
             writer.reserve(bytes.len() as u64, 1);
         }
-        let dynamic = writer.reserve_dynamic(if program.has_dynamic() { 8 } else { 0 });
+        let dynamic = writer.reserve_dynamic(if program.has_dynamic() {
+            8 + needed.len()
+        } else {
+            0
+        });
         let data_end = writer.reserved_len();
         let notes = writer.reserve(program.notes().len() as u64, 4);
         let names = program
@@ -522,6 +536,7 @@ impl Layout {
             names,
             section_names,
             soname,
+            needed,
         }
     }
 }
