@@ -104,15 +104,12 @@ fn block(
     let keys_width = if width < NARROW { NARROW_KEYS } else { KEYS };
     let mut block = vec![Line::styled(title.to_owned(), app.theme.title)];
     for (keys, help) in entries {
+        // What is next to long ones begins further to the right.
+        let keys_width = keys_width.max(keys.len() + 4);
         let mut pieces = Pieces::default();
         pieces.push(help, Style::new(), &app.glyphs);
         let room = width.saturating_sub(keys_width + 1).max(1);
-        let mut lines = pieces.wrap_words(room);
-        // Long ones have a line to themselves, as options have in a manual page.
-        if keys.len() + 3 > keys_width {
-            lines.insert(0, Line::default());
-        }
-        for (index, line) in lines.into_iter().enumerate() {
+        for (index, line) in pieces.wrap_words(room).into_iter().enumerate() {
             let keys = if index == 0 { keys.as_str() } else { "" };
             let keys = format!("  {keys:<0$}", keys_width - 2);
             let mut spans = vec![Span::styled(keys, app.theme.key)];
