@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::panic;
 use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,8 +20,8 @@ use crate::cli::{Cli, Format, MaxOverhead, Task, Top};
 use crate::model::text::visible;
 use crate::model::{Totals, View};
 use crate::os_error::without_numbers;
-use crate::probe::Capacity;
 use crate::probe::launch::{LaunchError, Output, exit_code};
+use crate::probe::{Capacity, await_for};
 use crate::report::{Layout, Report, ReportError};
 use crate::session::{Ending, Options, Session, Target};
 use crate::tui::{self, Settings};
@@ -33,6 +34,8 @@ const PATIENCE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 250_000_000,
 };
+/// How long the end may take before the user is told why.
+const NOTICEABLE: Duration = Duration::from_millis(300);
 /// How much of a command's output is shown when the screen has closed, in bytes.
 const SHOWN_OUTPUT: u64 = 1 << 20;
 
@@ -135,6 +138,10 @@ fn top(cli: &Top) -> Result<ExitCode, Failure> {
     let session = Session::spawn(options, to_us, from_us)?;
     let ending = if interactive {
         let shown = screen(cli, scope, updates, commands);
+        // A command may take its time to end, and be told of it.
+        if cli.command.is_empty() && !await_for(NOTICEABLE) {
+            say("waiting for the kernel to take out the probes, which nobody runs into any more");
+        }
         // What the session has to say comes first: the other failure may be but its consequence.
         let ending = join(session)?.ending?;
         shown?;

@@ -29,7 +29,7 @@ pub use events::{Events, Thread};
 pub use gate::{Apart, Gate};
 pub use kernel::{Description, Kernel, LoadError, Loaded, Room, SiteId, Survey};
 pub use meter::Meter;
-pub use outstanding::{Outstanding, await_all};
+pub use outstanding::{Outstanding, await_all, await_for};
 pub use process_clock::ProcessClock;
 pub use process_end::ProcessEnd;
 pub use program::Program;

@@ -45,8 +45,16 @@ impl Drop for Outstanding {
 
 /// Waits until nothing is outstanding.
 pub fn await_all() {
+    let _ = await_for(PATIENCE);
+}
+
+/// Waits until nothing is outstanding, for so long at most, and says whether that is so.
+#[must_use]
+pub fn await_for(patience: Duration) -> bool {
     let count = COUNT.lock().unwrap_or_else(PoisonError::into_inner);
-    let _ = LESS.wait_timeout_while(count, PATIENCE, |count| *count > 0);
+    let waited = LESS.wait_timeout_while(count, patience, |count| *count > 0);
+    let (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    *count == 0
 }
 
 #[cfg(test)]

@@ -263,8 +263,12 @@ pub(super) fn hint(error: &io::Error) -> &'static str {
 
 /// Takes probes out, all at once: the kernel waits for each, and the waits for links can be shared.
 /// The breakpoints are gone long before.
-pub fn detach(probes: Vec<Probe>) {
+pub fn detach(mut probes: Vec<Probe>) {
     const THREADS: usize = 16;
+    // For events with a name, the kernel waits for one after the other; not to close their gates.
+    for probe in &mut probes {
+        probe.gate = None;
+    }
     let share = probes.len().div_ceil(THREADS).max(1);
     let mut probes = probes.into_iter();
     thread::scope(|scope| {
