@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::Signal;
 use serde::Deserialize;
-use support::{Form, Interpreter, Python, Pytop, Running, at_hand, interpreters};
+use support::{Form, Interpreter, Python, Pytop, Running, at_hand, interpreter, interpreters};
 
 /// A line of a trace in JSON.
 #[derive(Clone, Debug, Deserialize)]
@@ -521,6 +521,28 @@ fn the_status_of_the_command_is_passed_on() {
         .output()
         .expect("pytop can be started");
     assert_eq!(output.status.code(), Some(128 + 9));
+}
+
+#[test]
+fn programs_that_cannot_be_traced_are_named_once() {
+    let [traced, untraced] =
+        ["3.9", "3.13"].map(|name| script(interpreter(name), "short.py").argument(&1));
+    let [one, other] = [&traced, &untraced].map(|python| shell_words(&python.words()));
+    let command = format!("{one}; {other}; {other}");
+    let words = ["sh", "-c", &command].map(str::to_owned);
+    let output = trace(&["--children", "--method", "marker"], &words);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let named = said
+        .lines()
+        .filter(|line| line.contains("python3.13) cannot be counted: "));
+    assert_eq!(named.count(), 1, "{said}");
+    assert!(!output.stdout.is_empty());
+}
+
+/// A command for a shell.
+fn shell_words(words: &[String]) -> String {
+    let quoted = words.iter().map(|word| format!("'{word}'"));
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 #[test]

@@ -426,7 +426,10 @@ impl Session {
                 let verdict = command::verdict(held.stage, looked);
                 if looked {
                     self.attachments.place_runtime(&mut self.kernel);
-                    if !self.announced {
+                    if self.trace.is_some() {
+                        let why = self.why_not_traced(held.pid);
+                        self.notices.extend(why);
+                    } else if !self.announced {
                         self.notices.extend(self.roster.why_not_counted(held.pid));
                     }
                     self.announce(audience);

@@ -43,6 +43,8 @@ pub(super) struct Trace {
     programs: HashMap<u32, Text>,
     /// Threads with events, and their processes.
     threads: HashMap<u32, u32>,
+    /// Programs that were told to be untraced.
+    untraced: HashSet<Text>,
 }
 
 impl Trace {
@@ -51,6 +53,7 @@ impl Trace {
             ring: tracing.room.ring,
             programs: HashMap::new(),
             threads: HashMap::new(),
+            untraced: HashSet::new(),
         }
     }
 }
@@ -207,6 +210,15 @@ impl Session {
         }
         self.tell_ended(audience, false);
         Ok(())
+    }
+
+    /// Why a process of a command is missing in the trace, once for each program. Where calls are
+    /// counted, it is listed with the reason.
+    pub(super) fn why_not_traced(&mut self, pid: u32) -> Option<String> {
+        let trace = self.trace.as_mut()?;
+        let why = self.roster.why_not_counted(pid)?;
+        let program = self.roster.exe(pid)?.clone();
+        trace.untraced.insert(program).then_some(why)
     }
 
     /// Tells of threads that tell no more: those that have ended, or all of them.
