@@ -37,6 +37,10 @@ pub struct ProcessStat {
     /// When the process started, in clock ticks after boot. With the pid, this tells processes
     /// apart that had the same pid one after another.
     pub start_time: u64,
+    /// The processor on which its first thread has run last.
+    pub processor: Option<u32>,
+    /// Its first thread has a real-time priority, so that others on that processor may wait for long.
+    pub real_time: bool,
 }
 
 impl ProcessStat {
@@ -246,12 +250,14 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
     let mut fields = str::from_utf8(text.get(close + 1..)?)
         .ok()?
         .split_ascii_whitespace();
-    // Fields 3, 4, 9, 20 and 22; each `nth` goes on after the one before.
+    // Fields 3, 4, 9, 20, 22, 39 and 40; each `nth` goes on after the one before.
     let state = *fields.next()?.as_bytes().first()?;
     let parent = fields.next()?.parse().ok()?;
     let flags: u32 = fields.nth(9 - 5)?.parse().ok()?;
     let threads = fields.nth(20 - 10)?.parse().ok()?;
     let start_time = fields.nth(22 - 21)?.parse().ok()?;
+    let processor = fields.nth(39 - 23).and_then(|field| field.parse().ok());
+    let priority = fields.next().and_then(|field| field.parse::<u32>().ok());
     Some(ProcessStat {
         comm,
         state,
@@ -259,6 +265,8 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
         kernel_thread: flags & PF_KTHREAD != 0,
         threads,
         start_time,
+        processor,
+        real_time: priority.unwrap_or(0) > 0,
     })
 }
 
@@ -281,8 +289,8 @@ pub(super) fn parse_status(text: &[u8]) -> Option<ProcessStatus> {
 mod tests {
     use super::*;
 
-    const AFTER_COMM: &str =
-        " S 1 812 812 0 -1 4194304 100 0 0 0 5 6 0 0 20 0 3 0 264927 3133440 374";
+    const AFTER_COMM: &str = " S 1 812 812 0 -1 4194304 100 0 0 0 5 6 0 0 20 0 3 0 264927 3133440 374 \
+         18446744073709551615 1 1 0 0 0 0 0 4096 0 1 0 0 17 5 40 1 0 0 0";
 
     #[test]
     fn a_process_name_cannot_forge_the_fields_after_it() {
@@ -305,6 +313,8 @@ mod tests {
                     kernel_thread: false,
                     threads: 3,
                     start_time: 264_927,
+                    processor: Some(5),
+                    real_time: true,
                 }
             );
         }

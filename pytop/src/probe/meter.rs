@@ -14,6 +14,8 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use pytop_common::count::{LASTING_CALLS, LASTING_INTERVALS};
 use pytop_common::marker::{Argument, ArgumentKind, MarkerSpec, NO_REGISTER};
 
@@ -110,9 +112,10 @@ impl Meter {
         })
     }
 
-    /// Measures what a hit costs the process that runs into it: less than a tenth of a millisecond of
-    /// work, and a little more the first times.
-    pub fn measure(&mut self) -> Duration {
+    /// Measures what a hit costs a process that runs into it on this processor, or on any: less than a
+    /// tenth of a millisecond of work, and a little more the first times.
+    pub fn measure(&mut self, processor: Option<u32>) -> Duration {
+        let _visit = processor.and_then(Visit::to);
         if self.measured < WARM_UPS {
             self.measured += 1;
             hit(WARM_UP);
@@ -127,6 +130,36 @@ impl Meter {
         self.probes
     }
 }
+
+/// The time that a thread spends on one of its processors.
+struct Visit {
+    home: CpuSet,
+}
+
+impl Visit {
+    /// Goes to a processor. `None` where the thread may not run: those that are kept free of others
+    /// are left alone.
+    fn to(processor: u32) -> Option<Self> {
+        let home = sched_getaffinity(CURRENT_THREAD).ok()?;
+        let processor = usize::try_from(processor).ok()?;
+        if !home.is_set(processor).ok()? {
+            return None;
+        }
+        let mut there = CpuSet::new();
+        there.set(processor).ok()?;
+        sched_setaffinity(CURRENT_THREAD, &there).ok()?;
+        Some(Self { home })
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        // Should it fail, the thread stays where it may run, too.
+        let _ = sched_setaffinity(CURRENT_THREAD, &self.home);
+    }
+}
+
+const CURRENT_THREAD: Pid = Pid::from_raw(0);
 
 /// What the kernel side has to know of the probe.
 pub(super) fn description() -> Description {

@@ -40,6 +40,14 @@ impl Session {
         });
     }
 
+    /// Measures what a hit costs, which may have to wait for a processor, so that no window is open
+    /// meanwhile.
+    pub(super) fn measure_cost(&mut self) {
+        if !self.budget.as_ref().is_some_and(Budget::has_window) {
+            self.cost.measure();
+        }
+    }
+
     /// The interval is about to end.
     pub(super) fn end_windows(&mut self) {
         self.with_budget(|budget, session| {

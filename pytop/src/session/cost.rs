@@ -4,26 +4,35 @@
 //! comparing the two (`tests/cost.rs` does it again): the interpreter may have to do more because of
 //! the probe. The weights are a matter of what is done, so that the cost of a hit grows and shrinks
 //! with the speed of the machine as that of the measured one does.
+//!
+//! Processors that are shared with other machines are by a fifth quicker or slower for seconds, each
+//! for itself. So it is measured on those of the processes that lose most.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use crate::discover::ProcRoot;
 use crate::model::Method;
 use crate::probe::{Meter, Probe};
 
 /// How often a hit is measured: less than a ten-thousandth of a CPU's time.
 pub(super) const PERIOD: Duration = Duration::from_millis(250);
-/// Measurements that are remembered: those of four seconds, in which a machine is about equally
-/// quick.
-const REMEMBERED: usize = 16;
+/// Processes to whose processors pytop goes in turn.
+const VISITED: usize = 4;
+/// The least share of a CPU that is worth it.
+const WORTH: f64 = 0.001;
 
 /// Knows what was spent.
-#[derive(Debug)]
 pub(super) struct CostMeter {
     meter: Option<Meter>,
-    /// The last measurements of one hit. The one in the middle counts: what is counted meets with
-    /// all that makes a processor slow or quick for a while, too.
-    hits: VecDeque<Duration>,
+    proc_root: Option<ProcRoot>,
+    /// Measured wherever pytop was.
+    anywhere: Hits,
+    /// Measured on the processors of the processes that lose most.
+    visited: HashMap<u32, Hits>,
+    turn: usize,
+    /// The processes of this interval, with their shares of a CPU.
+    shares: Vec<(u32, f64)>,
     /// The time of processors that all hits have taken so far, in seconds.
     spent: f64,
     /// Hits of the kind that is counted that a call costs: its end may be seen, too.
@@ -35,53 +44,81 @@ impl CostMeter {
     pub(super) fn new(meter: Option<Meter>, with_durations: bool) -> Self {
         Self {
             meter,
-            hits: VecDeque::new(),
+            proc_root: ProcRoot::host().ok(),
+            anywhere: Hits::default(),
+            visited: HashMap::new(),
+            turn: 0,
+            shares: Vec::new(),
             spent: 0.0,
             // As `cargo xtask bench` has measured it.
             hits_of_call: if with_durations { 2.1 } else { 1.0 },
         }
     }
 
-    /// Measures what a hit costs now.
+    /// Measures what a hit costs now, on the processor of one of those that lose most.
     pub(super) fn measure(&mut self) {
-        if let Some(meter) = &mut self.meter {
-            if self.hits.len() == REMEMBERED {
-                self.hits.pop_front();
-            }
-            self.hits.push_back(meter.measure());
-        }
+        let Some(meter) = &mut self.meter else { return };
+        self.turn += 1;
+        let whose = self.turn.checked_rem(self.visited.len()).unwrap_or(0);
+        let visited = self.visited.iter_mut().nth(whose);
+        let (processor, hits) = match visited {
+            Some((pid, hits)) => (processor(self.proc_root.as_ref(), *pid), hits),
+            None => (None, &mut self.anywhere),
+        };
+        hits.add(meter.measure(processor));
     }
 
     /// Measures it if that was not done yet.
     pub(super) fn measure_once(&mut self) {
-        if self.hits.is_empty() {
+        if self.anywhere.0.is_empty() {
             self.measure();
         }
     }
 
     /// Takes in the calls of a process, and says what share of one CPU counting them has taken.
-    pub(super) fn record(&mut self, method: Method, calls: u64, interval: Duration) -> Option<f64> {
-        let seconds = self.of_hit(method)? * calls as f64 * self.hits_of_call;
+    pub(super) fn record(
+        &mut self,
+        pid: u32,
+        method: Method,
+        calls: u64,
+        interval: Duration,
+    ) -> Option<f64> {
+        let seconds = self.of_hit(pid, method)? * calls as f64 * self.hits_of_call;
         self.spent += seconds;
         let interval = interval.as_secs_f64();
-        Some(if interval > 0.0 {
+        let share = if interval > 0.0 {
             seconds / interval
         } else {
             0.0
-        })
+        };
+        if share > WORTH {
+            self.shares.push((pid, share));
+        }
+        Some(share)
     }
 
-    /// What one hit costs, in seconds of processor time.
-    pub(super) fn of_hit(&self, method: Method) -> Option<f64> {
-        let mut hits: Vec<_> = self.hits.iter().collect();
-        hits.sort_unstable();
-        let middle = hits.get(hits.len() / 2)?;
+    /// All processes of an interval were taken in: chooses whose processors are measured next.
+    pub(super) fn end_interval(&mut self) {
+        self.shares
+            .sort_unstable_by(|(_, one), (_, other)| other.total_cmp(one));
+        self.shares.truncate(VISITED);
+        let mut before = std::mem::take(&mut self.visited);
+        for (pid, _) in self.shares.drain(..) {
+            let hits = before.remove(&pid).unwrap_or_default();
+            self.visited.insert(pid, hits);
+        }
+    }
+
+    /// What one hit costs a process, in seconds of processor time.
+    pub(super) fn of_hit(&self, pid: u32, method: Method) -> Option<f64> {
+        let own = self.visited.get(&pid).and_then(Hits::middle);
+        let middle = own.or_else(|| self.anywhere.middle())?;
         Some(middle.as_secs_f64() * weight(method))
     }
 
     /// The time of processors that counting has taken since the start, in seconds.
     pub(super) fn spent(&self) -> Option<f64> {
-        (!self.hits.is_empty()).then_some(self.spent)
+        (!self.anywhere.0.is_empty()).then_some(self.spent)
     }
 
     /// The probe that measures, to be taken out together with others.
@@ -93,16 +130,45 @@ impl CostMeter {
     }
 }
 
+/// The last measurements of a hit. The one in the middle counts: what is counted meets with all that
+/// makes a processor slow or quick for a while, too.
+#[derive(Default)]
+struct Hits(VecDeque<Duration>);
+
+impl Hits {
+    /// Those of some seconds, in which a machine is about equally quick.
+    const MOST: usize = 16;
+
+    fn add(&mut self, hit: Duration) {
+        if self.0.len() == Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(hit);
+    }
+
+    fn middle(&self) -> Option<Duration> {
+        let mut sorted: Vec<_> = self.0.iter().collect();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).map(|hit| **hit)
+    }
+}
+
+/// Where a process runs, if a thread that goes there gets to run as well.
+fn processor(root: Option<&ProcRoot>, pid: u32) -> Option<u32> {
+    let stat = root?.stat(pid).ok()?;
+    stat.processor.filter(|_| !stat.real_time)
+}
+
 /// What a hit costs, in hits of the kind that is measured.
 fn weight(method: Method) -> f64 {
     match method {
         // The interpreter computes the arguments, two names as UTF-8 and the line, and returns from
         // several functions that were called before the trap (see `docs/cost.md`).
-        Method::Marker => 1.55,
+        Method::Marker => 1.65,
         // It returns likewise, the kernel emulates a `push`, and the frame is read.
-        Method::Eval => 1.85,
-        // Nothing but the trap is added.
-        Method::Resume => 1.0,
+        Method::Eval => 2.05,
+        // The interpreter's code is more than the loop of the meter, and has to be fetched anew.
+        Method::Resume => 1.08,
     }
 }
 
@@ -113,21 +179,48 @@ mod tests {
     #[test]
     fn the_share_is_that_of_one_cpu_and_what_was_spent_adds_up() {
         let mut meter = CostMeter::new(None, false);
-        meter.hits = [800, 400, 500].map(Duration::from_nanos).into();
+        meter.anywhere = Hits([800, 400, 500].map(Duration::from_nanos).into());
         let second = Duration::from_secs(1);
-        let share = meter.record(Method::Resume, 200_000, second);
-        assert!((share.unwrap() - 0.1).abs() < 1e-9);
-        let share = meter.record(Method::Marker, 200_000, second / 2);
-        assert!((share.unwrap() - 0.31).abs() < 1e-9);
-        assert!((meter.spent().unwrap() - 0.255).abs() < 1e-9);
-        assert_eq!(meter.record(Method::Eval, 1, Duration::ZERO), Some(0.0));
+        let share = meter.record(1, Method::Resume, 200_000, second);
+        assert!((share.unwrap() - 0.108).abs() < 1e-9);
+        let share = meter.record(2, Method::Marker, 200_000, second / 2);
+        assert!((share.unwrap() - 0.33).abs() < 1e-9);
+        assert!((meter.spent().unwrap() - 0.273).abs() < 1e-9);
+        assert_eq!(meter.record(3, Method::Eval, 1, Duration::ZERO), Some(0.0));
+    }
+
+    #[test]
+    fn who_loses_most_has_a_measure_of_its_own() {
+        let mut meter = CostMeter::new(None, false);
+        meter.anywhere.add(Duration::from_nanos(500));
+        let second = Duration::from_secs(1);
+        for pid in 1..=6 {
+            let calls = 10_000 * u64::from(pid);
+            assert!(meter.record(pid, Method::Resume, calls, second).is_some());
+        }
+        meter.end_interval();
+        let mut visited: Vec<_> = meter.visited.keys().copied().collect();
+        visited.sort_unstable();
+        assert_eq!(visited, [3, 4, 5, 6]);
+        meter
+            .visited
+            .get_mut(&5)
+            .unwrap()
+            .add(Duration::from_nanos(700));
+        let of = |meter: &CostMeter, pid| meter.of_hit(pid, Method::Resume).unwrap() * 1e9;
+        let same = |one: f64, other: f64| (one - other).abs() < 1e-6 * other;
+        assert!(same(of(&meter, 5) / of(&meter, 1), 1.4));
+        assert!(same(of(&meter, 6), of(&meter, 1)));
+        // It calls nothing any more.
+        meter.end_interval();
+        assert!(same(of(&meter, 5), of(&meter, 1)));
     }
 
     #[test]
     fn what_is_not_known_is_not_told() {
         let mut meter = CostMeter::new(None, false);
         assert_eq!(
-            meter.record(Method::Resume, 7, Duration::from_secs(1)),
+            meter.record(1, Method::Resume, 7, Duration::from_secs(1)),
             None
         );
         assert_eq!(meter.spent(), None);

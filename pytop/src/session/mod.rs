@@ -312,7 +312,7 @@ impl Session {
                     }
                 }
                 Wake::Budget => self.keep_budget(),
-                Wake::Measure => self.cost.measure(),
+                Wake::Measure => self.measure_cost(),
                 Wake::ProcessesEnded => return Ok(Ending::ProcessesEnded),
                 Wake::TraceDue => self.tell_events(audience),
                 Wake::TraceEnded => return Ok(Ending::Complete),
@@ -576,7 +576,8 @@ impl Session {
         self.last = drained.at;
         for process in &mut processes {
             if let Some(method) = process.coverage.method() {
-                process.probe_cost = self.cost.record(method, process.calls, interval);
+                let (pid, calls) = (process.pid, process.calls);
+                process.probe_cost = self.cost.record(pid, method, calls, interval);
             }
         }
         self.mark_arrivals(&mut processes, &gone);
@@ -585,6 +586,7 @@ impl Session {
             budget.estimate(&mut processes, &mut rows, &self.cost);
             budget.forget(&ended);
         }
+        self.cost.end_interval();
         Ok(Snapshot {
             time: drained.time,
             interval,

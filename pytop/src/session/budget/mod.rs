@@ -50,6 +50,7 @@ pub(super) struct Budget {
 }
 
 struct Watched {
+    pid: u32,
     method: Method,
     /// It is counted in windows.
     is_hot: bool,
@@ -133,6 +134,7 @@ impl Budget {
             at: monotonic(),
         };
         let watched = Watched {
+            pid,
             method,
             is_hot: false,
             careful,
@@ -185,7 +187,7 @@ impl Budget {
             match watched.look(now, hits, cost) {
                 Step::Stay => {}
                 Step::Open => opened.push(*pid),
-                Step::Close => is_other |= watched.close(*pid, attachments),
+                Step::Close => is_other |= watched.close(attachments),
                 Step::Settle => {
                     watched.is_hot = false;
                     is_other = true;
@@ -217,6 +219,12 @@ impl Budget {
         attachments.restrict(Some(&pids))?;
         self.arrivals.restrict(&pids, began, monotonic());
         Ok(())
+    }
+
+    /// A window is open.
+    pub(super) fn has_window(&self) -> bool {
+        let mut watched = self.watched.values();
+        watched.any(|watched| watched.is_hot && watched.pace.is_open())
     }
 
     fn is_hot(&self, pid: u32) -> bool {
@@ -281,7 +289,7 @@ impl Budget {
             };
             match step {
                 Step::Stay | Step::Open => {}
-                Step::Close => is_other |= watched.close(*pid, attachments),
+                Step::Close => is_other |= watched.close(attachments),
                 Step::Settle => {
                     watched.is_hot = false;
                     is_other = true;
@@ -368,16 +376,16 @@ impl Watched {
     }
 
     /// Ends a window, or the time in which it was counted always; says whether it was the latter.
-    fn close(&mut self, pid: u32, attachments: &mut Attachments) -> bool {
+    fn close(&mut self, attachments: &mut Attachments) -> bool {
         self.gauge.close(self.seen);
-        attachments.dismiss(pid);
+        attachments.dismiss(self.pid);
         self.clock.sharpen();
         !std::mem::replace(&mut self.is_hot, true)
     }
 
     fn cost(&self, cost: &CostMeter) -> HitCost {
         HitCost {
-            seconds: cost.of_hit(self.method).unwrap_or(UNMEASURED),
+            seconds: cost.of_hit(self.pid, self.method).unwrap_or(UNMEASURED),
             uncertainty: UNCERTAINTY,
         }
     }
