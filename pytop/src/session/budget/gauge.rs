@@ -66,21 +66,6 @@ pub(super) struct HitCost {
     pub(super) uncertainty: f64,
 }
 
-impl HitCost {
-    /// The cost in a process that does so much work of its own from one hit to the next, in seconds.
-    ///
-    /// A hit drives what the process needs out of the processor's caches, and the more the process
-    /// does until the next one, the more of that it has to fetch again, up to a limit. In a window all
-    /// this is worse than where hits never end. The numbers are from windows of functions that take
-    /// 25 ns to 5 us, by marker and resume (`cargo xtask bench --only bound`).
-    pub(super) fn beside(self, work: f64) -> f64 {
-        const OF_NONE: f64 = 1.03;
-        const OF_MUCH: f64 = 0.25;
-        const HALF: f64 = 600e-9;
-        self.seconds * (OF_NONE + OF_MUCH * work / (work + HALF))
-    }
-}
-
 /// What is made of an interval that was not counted as a whole.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Estimated {
@@ -94,7 +79,7 @@ pub(super) struct Estimated {
 
 /// Own work from one call to the next takes at least so long, in seconds: no interpreter enters and
 /// leaves a frame in less.
-const LEAST_WORK: f64 = 25e-9;
+const LEAST_WORK: f64 = 15e-9;
 /// How far the time of a hit is off as a rule, as a part of it: what is left for own work is not
 /// known any better.
 const BLUR: f64 = 0.05;
@@ -127,8 +112,6 @@ pub(super) struct Gauge {
     owed: Span,
     /// Time and hits in windows of this and, for less, of earlier intervals.
     recent: (f64, f64),
-    /// Own work from one hit to the next as it was estimated last, in seconds; 0 when it never was.
-    work: f64,
 }
 
 impl Gauge {
@@ -140,11 +123,6 @@ impl Gauge {
             is_whole: true,
             ..Self::default()
         }
-    }
-
-    /// What so many hits have taken of the process's time, in seconds.
-    pub(super) fn spent(&self, hits: u64, cost: HitCost) -> f64 {
-        hits as f64 * cost.beside(self.work)
     }
 
     /// The probes are in place.
@@ -235,7 +213,6 @@ impl Gauge {
         );
         let each = self.recent.0 / self.recent.1;
         let (work, work_off) = own_work(each, cost);
-        self.work = work;
         // What the edges of windows have of the time outside was counted.
         let edges = (counted * each - used).clamp(0.0, outside.used);
         let rest = outside.used - edges;
@@ -262,9 +239,7 @@ impl Gauge {
 /// Own work from one hit to the next in seconds, and how far off it may be, as a part of it: what
 /// takes the time from hit to hit but the hit.
 fn own_work(each: f64, cost: HitCost) -> (f64, f64) {
-    // It converges at once: the cost hardly depends on the work.
-    const STEPS: u32 = 8;
-    let work = (0..STEPS).fold(each, |work, _| positive(each - cost.beside(work), cost));
+    let work = positive(each - cost.seconds, cost);
     // Calls go as one by the work: they may be more by a larger part than they may be less.
     let least = (work - cost.seconds * cost.uncertainty).max(LEAST_WORK);
     (work, (work / least - 1.0).max(0.0))

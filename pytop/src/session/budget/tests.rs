@@ -54,11 +54,7 @@ impl Made {
     /// Lets it run for so many seconds.
     fn go_on(&mut self, seconds: f64) {
         let used = seconds * self.busy;
-        let hit = if self.placed {
-            COST.beside(self.work)
-        } else {
-            0.0
-        };
+        let hit = if self.placed { COST.seconds } else { 0.0 };
         let each = self.work + hit;
         let calls = used / each;
         self.used += used;
@@ -88,7 +84,7 @@ impl Made {
         let step = self.pace.take(&Look {
             at: self.now,
             used: read.used.saturating_sub(self.seen.used),
-            spent: self.gauge.spent(read.hits - self.seen.hits, COST),
+            spent: (read.hits - self.seen.hits) as f64 * COST.seconds,
         });
         self.seen = read;
         step
@@ -264,7 +260,7 @@ fn what_stands_still_outside_of_windows_has_been_counted() {
     gauge.open(reading(220, 0));
     gauge.close(reading(240, 1000));
     let late = gauge.end_interval(reading(240, 1000), 1000, COST).unwrap();
-    let work = 0.020 - 1000.0 * COST.beside(19.4e-6);
+    let work = 0.020 - 1000.0 * COST.seconds;
     assert!(
         (late.factor - (1.0 + 0.200 / work)).abs() < 1e-4,
         "{late:?}"
@@ -286,7 +282,7 @@ fn the_time_before_the_first_window_tells_nothing_of_what_follows() {
     gauge.close(reading(420, 40_000));
     let estimated = gauge.end_interval(reading(500, 40_000), 40_000, COST);
     let factor = estimated.expect("it was not counted always").factor;
-    let work = 2e-6 - COST.beside(1.35e-6);
+    let work = 2e-6 - COST.seconds;
     let outside = 0.180 / work;
     assert!(
         (factor - (1.0 + outside / 40_000.0)).abs() < 0.01,
