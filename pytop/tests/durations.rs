@@ -170,10 +170,16 @@ fn agrees(interpreter: &'static Interpreter, method: &str) {
         if !(unseen && function == "catches") {
             assert!(is_possible(told.own_s, expected.own, calls), "{context}");
         }
+        // What a call takes is between what is known and what was measured around it, and so is the
+        // median. Calls within each other are not known one by one.
+        let least = match function.as_str() {
+            "recurs" => expected.median,
+            _ => expected.total[0] / calls as f64,
+        };
         // Runs of a generator are of two kinds, one of which takes next to nothing.
         if function != "generates" {
             assert!(
-                (told.p50_s / expected.median - 1.0).abs() <= 0.05,
+                told.p50_s >= 0.95 * least && told.p50_s <= 1.05 * expected.median,
                 "{context}"
             );
         }
