@@ -167,7 +167,7 @@ fn weight(method: Method) -> f64 {
         Method::Marker => 1.65,
         // It returns likewise, the kernel emulates a `push`, and the frame is read.
         Method::Eval => 2.05,
-        // The interpreter's code is more than the loop of the meter, and has to be fetched anew.
+        // We take it that the interpreter's code, more than the loop of the meter, is fetched anew.
         Method::Resume => 1.08,
     }
 }

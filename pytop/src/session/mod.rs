@@ -297,7 +297,8 @@ impl Session {
                 _ = trace_due.tick(), if !is_behind && self.trace.is_some() => Wake::TraceDue,
                 () = &mut end_of_trace => Wake::TraceEnded,
                 _ = sweep.tick() => Wake::Sweep,
-                _ = measure.tick() => Wake::Measure,
+                // A trace has nothing to tell of it.
+                _ = measure.tick(), if self.trace.is_none() => Wake::Measure,
             };
             match wake {
                 Wake::Signal(ending) => return Ok(ending),

@@ -241,14 +241,18 @@ fn one_that_heats_up_again_and_again_has_to_wait_longer() {
     assert!(slowdown < 0.1, "{slowdown}");
 }
 
-#[test]
-fn what_stands_still_outside_of_windows_has_been_counted() {
-    let mut gauge = Gauge::counting(Reading::default());
-    let reading = |milliseconds, hits| Reading {
+/// Of a process that runs all the time.
+fn reading(milliseconds: u64, hits: u64) -> Reading {
+    Reading {
         used: Duration::from_millis(milliseconds),
         hits,
         at: Duration::from_millis(milliseconds),
-    };
+    }
+}
+
+#[test]
+fn what_stands_still_outside_of_windows_has_been_counted() {
+    let mut gauge = Gauge::counting(Reading::default());
     gauge.close(reading(10, 100));
     gauge.open(reading(10, 100));
     assert_eq!(gauge.end_interval(reading(20, 200), 200, COST), None);
@@ -271,11 +275,6 @@ fn what_stands_still_outside_of_windows_has_been_counted() {
 #[test]
 fn the_time_before_the_first_window_tells_nothing_of_what_follows() {
     let mut gauge = Gauge::counting(Reading::default());
-    let reading = |milliseconds, hits| Reading {
-        used: Duration::from_millis(milliseconds),
-        hits,
-        at: Duration::from_millis(milliseconds),
-    };
     // 10 us from hit to hit at first, 2 us in the window.
     gauge.close(reading(300, 30_000));
     gauge.open(reading(400, 30_000));
