@@ -150,6 +150,10 @@ impl Slot {
     }
 }
 
+/// Counters of passes of milestones: places that a process passes now and then as it gets on with its
+/// work, counted all the time where its calls are not.
+pub const MILESTONE_COUNTERS: usize = 4096;
+
 /// Places in which hits are counted by process that are not counted in slots.
 pub const CAREFUL_PLACES: usize = 0x1_0000;
 

@@ -248,6 +248,15 @@ fn door(context: ProbeContext) -> u32 {
     0
 }
 
+/// Counts a pass of a milestone.
+#[uprobe]
+fn milestone(context: ProbeContext) -> u32 {
+    if let Some(passes) = maps::MILESTONES.get_ptr_mut(argument::site(&context)) {
+        maps::add(passes, 1);
+    }
+    0
+}
+
 /// The process, as user space numbers them.
 #[inline(always)]
 fn pid() -> u32 {

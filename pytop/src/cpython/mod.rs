@@ -27,6 +27,7 @@
 //! resume      the method `resume` of 3.11 and later: the handlers of the RESUME bytecodes
 //! code        what the last two have in common
 //! listing     every marker of a file, whoever provides it
+//! milestones  what a process passes in step with its calls, but less often
 //! exits       where frames are left, for a trace
 //! returns     where a function returns
 //! runtime     the markers of collections and imports
@@ -50,6 +51,7 @@ mod jumps;
 mod layout;
 mod listing;
 mod marker;
+mod milestones;
 mod notes;
 mod reason;
 mod resume;
@@ -77,6 +79,7 @@ pub use layout::{
     BytecodeLayout, CodeLayout, CurrentFrame, Layout, Repeats, TextLayout, ThreadLayout,
 };
 pub use listing::{ListedMarker, Listing, list_markers};
+pub use milestones::find_milestones;
 pub use reason::{ExamineError, NotCountable};
 pub use resume::{Family, Handler, Operand, Resume};
 pub use runtime::{RuntimeSite, RuntimeSites};

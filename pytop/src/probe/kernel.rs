@@ -75,6 +75,7 @@ pub struct Kernel {
     next_site: u16,
     counts: Counts,
     doors: aya::maps::HashMap<MapData, u32, u64>,
+    passes: Array<MapData, u64>,
     events: Events,
     /// Where probes are to have gates.
     tracefs: Option<Tracefs>,
@@ -196,6 +197,7 @@ impl Kernel {
         let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
         let doors = take_map(&mut ebpf, "DOORS")?;
         let doors = aya::maps::HashMap::try_from(doors).map_err(failed)?;
+        let passes = Array::try_from(take_map(&mut ebpf, "MILESTONES")?).map_err(failed)?;
         let frames = Array::try_from(take_map(&mut ebpf, "FRAMES")?).map_err(failed)?;
         let runtime = Array::try_from(take_map(&mut ebpf, "RUNTIME")?).map_err(failed)?;
         let events = Events::new(&mut ebpf).map_err(|error| explain_map(&error))?;
@@ -211,6 +213,7 @@ impl Kernel {
             next_site: 0,
             counts,
             doors,
+            passes,
             events,
             tracefs: None,
         })
@@ -278,6 +281,28 @@ impl Kernel {
             }
         }
         Ok(probes)
+    }
+
+    /// Places milestones in a process, which count in [`Kernel::passes`] by the numbers of their sites:
+    /// all of them, or none. Kernels without `uprobe_multi` links that keep to a process have none.
+    pub fn place_milestones(
+        &mut self,
+        target: &Target<'_>,
+        places: &[Place],
+    ) -> Result<Vec<Probe>, AttachError> {
+        let program = self.programs.get(Program::Milestone);
+        match program {
+            Ok(program) if has_links(program) => {
+                place(program, Purpose::Multi, self.pmu_type, target, places)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// How often the milestones with this number have been passed since the start.
+    #[must_use]
+    pub fn passes(&self, site: SiteId) -> u64 {
+        self.passes.get(&site.0.into(), 0).unwrap_or(0)
     }
 
     /// What the cost of a hit can be measured with. `None` where pytop's own file cannot be probed.

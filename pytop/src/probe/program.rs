@@ -69,6 +69,8 @@ pub enum Program {
     RuntimeEvent,
     /// Notes that a process starts to run Python code.
     Door,
+    /// Counts passes of a milestone.
+    Milestone,
     /// Does nothing: for measuring what the probe itself costs.
     Empty,
 }
@@ -107,6 +109,7 @@ impl Program {
             Self::Compiled => "compiled",
             Self::RuntimeEvent => "runtime_event",
             Self::Door => "door",
+            Self::Milestone => "milestone",
             Self::Empty => "empty",
         }
     }
@@ -115,7 +118,10 @@ impl Program {
 impl Program {
     /// Whether it runs at the entries of frames.
     pub(super) fn counts(self) -> bool {
-        !matches!(self, Self::Door | Self::Compiled | Self::RuntimeEvent)
+        !matches!(
+            self,
+            Self::Door | Self::Compiled | Self::RuntimeEvent | Self::Milestone
+        )
     }
 }
 
@@ -261,7 +267,12 @@ impl Programs {
     /// A program, loaded into the kernel.
     pub(super) fn get(&mut self, program: Program) -> Result<BorrowedFd<'_>, ProgramError> {
         if !self.loaded.contains_key(&program) {
-            let loaded = self.load(program.name(), false)?;
+            let purpose = match program {
+                // They are many, come and go, and are for one process.
+                Program::Milestone => Purpose::Multi,
+                _ => self.purpose,
+            };
+            let loaded = self.load(program.name(), purpose, false)?;
             self.loaded.insert(program, loaded);
         }
         borrow(self.loaded.get(&program))
@@ -311,12 +322,12 @@ impl Programs {
         syscall::freeze(constants).map_err(refused)?;
         let mut instructions = self.function(quick.name)?.instructions.clone();
         replace_map(&mut instructions, self.site, constants.as_raw_fd());
-        self.load_instructions(quick.name, &instructions, false)
+        self.load_instructions(quick.name, &instructions, self.purpose, false)
     }
 
     /// Loads the program that only kernels with lossless uprobes take, and drops it.
     pub(super) fn try_sleepable(&self) -> Result<(), ProgramError> {
-        self.load(SLEEPABLE, true).map(drop)
+        self.load(SLEEPABLE, self.purpose, true).map(drop)
     }
 
     /// Whether the kernel knows the types that the object describes itself with.
@@ -338,14 +349,16 @@ impl Programs {
         }
     }
 
-    fn load(&self, name: &str, sleepable: bool) -> Result<OwnedFd, ProgramError> {
-        self.load_instructions(name, &self.function(name)?.instructions, sleepable)
+    fn load(&self, name: &str, purpose: Purpose, sleepable: bool) -> Result<OwnedFd, ProgramError> {
+        let instructions = &self.function(name)?.instructions;
+        self.load_instructions(name, instructions, purpose, sleepable)
     }
 
     fn load_instructions(
         &self,
         name: &str,
         instructions: &[bpf_insn],
+        purpose: Purpose,
         sleepable: bool,
     ) -> Result<OwnedFd, ProgramError> {
         let function = self.function(name)?;
@@ -359,7 +372,7 @@ impl Programs {
             types: self.types.as_ref().map(OwnedFd::as_fd),
             functions: (&functions, function.func_info_rec_size),
             lines: (&lines, function.line_info_rec_size),
-            is_for_multi: self.purpose == Purpose::Multi,
+            is_for_multi: purpose == Purpose::Multi,
             is_sleepable: sleepable,
         };
         // The log costs time, so it is asked for only when there is something to be read in it.

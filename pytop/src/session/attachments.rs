@@ -249,6 +249,12 @@ impl Attachments {
         self.sites.get(&site)
     }
 
+    /// A file with a probe in place.
+    pub(super) fn file(&self, id: FileId) -> Option<&Arc<File>> {
+        let mut files = self.sites.values().map(|(file, _)| file);
+        files.find(|file| file.id == id)
+    }
+
     /// Interpreters with a probe in place.
     pub(super) fn interpreters(&self) -> usize {
         let mut files: Vec<&FileId> = self
@@ -356,7 +362,7 @@ fn place_at(offset: u64, site: SiteId) -> Place {
 }
 
 /// Takes out probes without waiting for it.
-fn release(probes: Vec<Probe>) {
+pub(super) fn release(probes: Vec<Probe>) {
     if !probes.is_empty() {
         // Without a thread, they are dropped here and now, which only takes longer.
         let outstanding = Outstanding::new();

@@ -20,7 +20,10 @@ impl Session {
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                     arrived => {
                         arrived?;
-                        budget.take_up(pid, method, &session.kernel);
+                        let files = session.roster.interpreters(pid).iter();
+                        let mut files = files.filter_map(|(id, _)| session.attachments.file(*id));
+                        let file = files.next().cloned();
+                        budget.take_up(pid, method, file, &session.kernel);
                     }
                 }
             }
@@ -33,7 +36,7 @@ impl Session {
         self.with_budget(|budget, session| {
             budget.look(
                 &mut session.attachments,
-                &session.kernel,
+                &mut session.kernel,
                 &session.cost,
                 || others(&session.roster, session.members.pids().is_none()),
             )

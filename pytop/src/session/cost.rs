@@ -75,15 +75,17 @@ impl CostMeter {
         }
     }
 
-    /// Takes in the calls of a process, and says what share of one CPU counting them has taken.
+    /// Takes in the calls of a process, and how often it passed milestones; says what share of one CPU
+    /// counting them has taken.
     pub(super) fn record(
         &mut self,
         pid: u32,
         method: Method,
-        calls: u64,
+        (calls, passes): (u64, u64),
         interval: Duration,
     ) -> Option<f64> {
-        let seconds = self.of_hit(pid, method)? * calls as f64 * self.hits_of_call;
+        let seconds = self.of_hit(pid, method)? * calls as f64 * self.hits_of_call
+            + self.of_pass(pid)? * passes as f64;
         self.spent += seconds;
         let interval = interval.as_secs_f64();
         let share = if interval > 0.0 {
@@ -114,6 +116,12 @@ impl CostMeter {
         let own = self.visited.get(&pid).and_then(Hits::middle);
         let middle = own.or_else(|| self.anywhere.middle())?;
         Some(middle.as_secs_f64() * weight(method))
+    }
+
+    /// What passing a milestone costs a process, likewise: a function begins, as the one that evaluates
+    /// a frame does.
+    pub(super) fn of_pass(&self, pid: u32) -> Option<f64> {
+        self.of_hit(pid, Method::Eval)
     }
 
     /// The time of processors that counting has taken since the start, in seconds.
@@ -181,12 +189,13 @@ mod tests {
         let mut meter = CostMeter::new(None, false);
         meter.anywhere = Hits([800, 400, 500].map(Duration::from_nanos).into());
         let second = Duration::from_secs(1);
-        let share = meter.record(1, Method::Resume, 200_000, second);
+        let share = meter.record(1, Method::Resume, (200_000, 0), second);
         assert!((share.unwrap() - 0.108).abs() < 1e-9);
-        let share = meter.record(2, Method::Marker, 200_000, second / 2);
+        let share = meter.record(2, Method::Marker, (200_000, 0), second / 2);
         assert!((share.unwrap() - 0.33).abs() < 1e-9);
         assert!((meter.spent().unwrap() - 0.273).abs() < 1e-9);
-        assert_eq!(meter.record(3, Method::Eval, 1, Duration::ZERO), Some(0.0));
+        let none = meter.record(3, Method::Eval, (1, 1), Duration::ZERO);
+        assert_eq!(none, Some(0.0));
     }
 
     #[test]
@@ -196,7 +205,8 @@ mod tests {
         let second = Duration::from_secs(1);
         for pid in 1..=6 {
             let calls = 10_000 * u64::from(pid);
-            assert!(meter.record(pid, Method::Resume, calls, second).is_some());
+            let share = meter.record(pid, Method::Resume, (calls, 0), second);
+            assert!(share.is_some());
         }
         meter.end_interval();
         let mut visited: Vec<_> = meter.visited.keys().copied().collect();
@@ -220,7 +230,7 @@ mod tests {
     fn what_is_not_known_is_not_told() {
         let mut meter = CostMeter::new(None, false);
         assert_eq!(
-            meter.record(1, Method::Resume, 7, Duration::from_secs(1)),
+            meter.record(1, Method::Resume, (7, 0), Duration::from_secs(1)),
             None
         );
         assert_eq!(meter.spent(), None);

@@ -323,9 +323,10 @@ impl Session {
                     }
                 }
                 Wake::IntervalEnded => {
-                    self.tell_snapshot(audience)?;
                     self.taken += 1;
-                    if self.options.snapshots == Some(self.taken) {
+                    let is_last = self.options.snapshots == Some(self.taken);
+                    self.tell_snapshot(audience, is_last)?;
+                    if is_last {
                         return Ok(Ending::Complete);
                     }
                 }
@@ -339,7 +340,7 @@ impl Session {
         if self.trace.is_some() {
             self.tell_rest(audience)?;
         } else if ending != Ending::Complete && ending != Ending::Dismissed {
-            self.tell_snapshot(audience)?;
+            self.tell_snapshot(audience, true)?;
         }
         if matches!(ending, Ending::CommandEnded(_)) {
             if !self.announced {
@@ -380,8 +381,8 @@ impl Session {
     }
 
     /// Ends the interval, and tells what was counted.
-    fn tell_snapshot(&mut self, audience: &mut Audience) -> Result<()> {
-        let snapshot = self.snapshot()?;
+    fn tell_snapshot(&mut self, audience: &mut Audience, is_last: bool) -> Result<()> {
+        let snapshot = self.snapshot(is_last)?;
         audience.tell(Update::Snapshot(Arc::new(snapshot)));
         self.tell_notices(audience);
         Ok(())
@@ -541,8 +542,8 @@ impl Session {
         self.attachments.release_all_but(&files);
     }
 
-    /// Ends the interval.
-    fn snapshot(&mut self) -> Result<Snapshot> {
+    /// Ends the interval, the last one perhaps.
+    fn snapshot(&mut self, is_last: bool) -> Result<Snapshot> {
         self.take_in_events();
         let gone = self.members.take_ended();
         self.roster.end_interval();
@@ -577,14 +578,16 @@ impl Session {
         self.last = drained.at;
         for process in &mut processes {
             if let Some(method) = process.coverage.method() {
-                let (pid, calls) = (process.pid, process.calls);
-                process.probe_cost = self.cost.record(pid, method, calls, interval);
+                let pid = process.pid;
+                let passes = self.budget.as_mut().map(|budget| budget.take_passes(pid));
+                let hits = (process.calls, passes.unwrap_or(0));
+                process.probe_cost = self.cost.record(pid, method, hits, interval);
             }
         }
         self.mark_arrivals(&mut processes, &gone);
         self.members.bury(&gone);
         if let Some(budget) = &mut self.budget {
-            budget.estimate(&mut processes, &mut rows, &self.cost);
+            budget.estimate(&mut processes, &mut rows, &self.cost, is_last);
             budget.forget(&ended);
         }
         self.cost.end_interval();
@@ -616,6 +619,10 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.attachments.release_all(self.cost.take_probes());
+        let mut others = self.cost.take_probes();
+        if let Some(budget) = &mut self.budget {
+            others.extend(budget.take_probes());
+        }
+        self.attachments.release_all(others);
     }
 }

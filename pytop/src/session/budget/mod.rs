@@ -9,7 +9,9 @@
 
 pub(super) mod arrivals;
 mod gauge;
+mod milestone;
 mod pace;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -22,12 +24,13 @@ use nix::time::{ClockId, clock_gettime};
 
 use self::arrivals::Arrivals;
 use self::gauge::{Estimated, Gauge, HitCost, Reading};
+use self::milestone::{Milestone, Milestones, Searched};
 use self::pace::{Look, Pace, Step};
-use super::attachments::Attachments;
+use super::attachments::{Attachments, File, release};
 use super::cost::CostMeter;
 use crate::discover::ProcessEvent;
 use crate::model::{Estimate, Method, ProcessStatus, Row};
-use crate::probe::{Kernel, ProcessClock};
+use crate::probe::{Kernel, Probe, ProcessClock};
 
 /// What a hit is taken to cost where it cannot be measured, in seconds: more than it does.
 const UNMEASURED: f64 = 2e-6;
@@ -41,6 +44,11 @@ const UNCERTAINTY: f64 = 0.2;
 /// How often all processes are looked at that are counted always.
 const ROUND: Duration = Duration::from_millis(50);
 
+/// Windows are long where an interval is to have some of them.
+const LONG_INTERVAL: Duration = Duration::from_millis(500);
+/// A milestone that was of no use for so many intervals is given up.
+const DOUBTS: u32 = 5;
+
 /// The processes that are counted, and when.
 pub(super) struct Budget {
     /// The part of its processor time that counting may take from a process.
@@ -49,6 +57,9 @@ pub(super) struct Budget {
     /// The hits of this interval that were seen last, by process.
     hits: HashMap<u32, u64>,
     arrivals: Arrivals,
+    milestones: Milestones,
+    /// When the interval began, and how long the one before was.
+    interval: (Instant, Duration),
     /// When to look next at those that are counted always.
     round: Instant,
 }
@@ -56,6 +67,8 @@ pub(super) struct Budget {
 struct Watched {
     pid: u32,
     method: Method,
+    /// The interpreter that it runs.
+    file: Option<Arc<File>>,
     /// It is counted in windows.
     is_hot: bool,
     /// Its hits since the start that are not in slots; and at the beginning of the interval.
@@ -64,18 +77,22 @@ struct Watched {
     clock: ProcessClock,
     pace: Pace,
     gauge: Gauge,
+    milestone: Milestone,
     /// As of the last look.
     seen: Reading,
 }
 
 impl Budget {
     pub(super) fn new(allowed: f64) -> Self {
+        let now = Instant::now();
         Self {
             allowed,
             watched: HashMap::new(),
             hits: HashMap::new(),
             arrivals: Arrivals::new(),
-            round: Instant::now() + ROUND,
+            milestones: Milestones::default(),
+            interval: (now, LONG_INTERVAL),
+            round: now + ROUND,
         }
     }
 
@@ -121,9 +138,16 @@ impl Budget {
     }
 
     /// Takes up a process whose probes have just been placed. One that is known stays as it is.
-    pub(super) fn take_up(&mut self, pid: u32, method: Method, kernel: &Kernel) {
+    pub(super) fn take_up(
+        &mut self,
+        pid: u32,
+        method: Method,
+        file: Option<Arc<File>>,
+        kernel: &Kernel,
+    ) {
         if let Some(watched) = self.watched.get_mut(&pid) {
             watched.method = method;
+            watched.file = file;
             return;
         }
         let Some(mut clock) = ProcessClock::of(pid) else {
@@ -136,16 +160,19 @@ impl Budget {
             used,
             hits: 0,
             at: monotonic(),
+            passed: None,
         };
         let watched = Watched {
             pid,
             method,
+            file,
             is_hot: false,
             careful,
             careful_before: careful,
             clock,
             pace: Pace::new(self.allowed, now, seed(pid)),
             gauge: Gauge::counting(seen),
+            milestone: Milestone::new(now),
             seen,
         };
         self.watched.insert(pid, watched);
@@ -154,7 +181,8 @@ impl Budget {
     /// When there is something to do next.
     pub(super) fn due(&self) -> Option<Instant> {
         let hot = self.watched.values().filter(|watched| watched.is_hot);
-        let hot = hot.map(|watched| watched.pace.due());
+        let hot = hot.flat_map(|watched| [Some(watched.pace.due()), watched.milestone.due()]);
+        let hot = hot.flatten();
         (!self.watched.is_empty()).then(|| hot.fold(self.round, Instant::min))
     }
 
@@ -163,7 +191,7 @@ impl Budget {
     pub(super) fn look(
         &mut self,
         attachments: &mut Attachments,
-        kernel: &Kernel,
+        kernel: &mut Kernel,
         cost: &CostMeter,
         others: impl FnOnce() -> Vec<u32>,
     ) -> io::Result<()> {
@@ -180,7 +208,8 @@ impl Budget {
         let mut is_other = false;
         for (pid, watched) in &mut self.watched {
             let is_due = if watched.is_hot {
-                watched.pace.due() <= now
+                let search = watched.milestone.due();
+                watched.pace.due() <= now || search.is_some_and(|due| due <= now)
             } else {
                 is_round
             };
@@ -188,12 +217,14 @@ impl Budget {
                 continue;
             }
             let hits = self.hits.get(pid).copied().unwrap_or(0);
-            match watched.look(now, hits, cost) {
+            match watched.look(now, hits, cost, kernel) {
                 Step::Stay => {}
+                // What a search counts would be counted in the window, too.
+                Step::Open if watched.milestone.is_searched() => watched.pace.put_off(now),
                 Step::Open => opened.push(*pid),
                 Step::Close => is_other |= watched.close(attachments),
                 Step::Settle => {
-                    watched.is_hot = false;
+                    watched.settle(&mut self.milestones);
                     is_other = true;
                 }
             }
@@ -204,7 +235,38 @@ impl Budget {
         if !opened.is_empty() {
             self.open(&opened, attachments, kernel)?;
         }
+        self.search(now, cost, kernel);
         Ok(())
+    }
+
+    /// Looks for milestones of processes that are counted in windows, while no window is open.
+    fn search(&mut self, now: Instant, cost: &CostMeter, kernel: &mut Kernel) {
+        let counter = milestone::free_counter(self.watched.values().map(|it| &it.milestone));
+        let (Some(counter), milestones) = (counter, &mut self.milestones) else {
+            return;
+        };
+        for (pid, watched) in &mut self.watched {
+            let Some(file) = &watched.file else { continue };
+            let found = &mut watched.milestone;
+            let process = Searched {
+                pid: *pid,
+                file,
+                used: watched.seen.used,
+            };
+            let may_begin = watched.is_hot && !watched.pace.is_open();
+            if found.due().is_some_and(|due| due <= now) {
+                let pass = cost.of_pass(*pid).unwrap_or(UNMEASURED);
+                let price = milestone::price(self.allowed, watched.pace.price(), pass);
+                milestones.go_on(process, found, counter, price, kernel);
+                if found.is_found() {
+                    watched.gauge.start_passing();
+                }
+            } else if may_begin && milestones.may_search(found, now) {
+                milestones.begin(process, found, kernel);
+            }
+            let is_long = found.is_found() && self.interval.1 >= LONG_INTERVAL;
+            watched.pace.lengthen(is_long);
+        }
     }
 
     /// Gives probes to everyone or, as long as some are counted in windows, to all others.
@@ -256,10 +318,12 @@ impl Budget {
             if let Some(watched) = self.watched.get_mut(pid)
                 && let Some(used) = watched.clock.read()
             {
+                watched.milestone.look(kernel);
                 watched.gauge.open(Reading {
                     used,
                     hits,
                     at: monotonic(),
+                    passed: watched.milestone.passed(),
                 });
                 watched.pace.opened(at);
             }
@@ -281,7 +345,7 @@ impl Budget {
         let mut is_other = false;
         for (pid, watched) in &mut self.watched {
             let hits = self.hits.get(pid).copied().unwrap_or(0);
-            let decided = watched.look(now, hits, cost);
+            let decided = watched.look(now, hits, cost, kernel);
             let step = match decided {
                 // There is none to be opened now.
                 Step::Open => {
@@ -295,7 +359,7 @@ impl Budget {
                 Step::Stay | Step::Open => {}
                 Step::Close => is_other |= watched.close(attachments),
                 Step::Settle => {
-                    watched.is_hot = false;
+                    watched.settle(&mut self.milestones);
                     is_other = true;
                 }
             }
@@ -307,19 +371,27 @@ impl Budget {
     }
 
     /// Makes estimates of what was counted in the interval that has ended, where it was not
-    /// everything. To be called before the calls are told and after they were charged for.
+    /// everything. To be called before the calls are told and after they were charged for. In the
+    /// last interval of a run nothing waits for the next one.
     pub(super) fn estimate(
         &mut self,
         processes: &mut [ProcessStatus],
         rows: &mut [Row],
         cost: &CostMeter,
+        is_last: bool,
     ) {
+        let now = Instant::now();
+        self.interval = (now, now - self.interval.0);
         let mut factors: HashMap<u32, (f64, u64)> = HashMap::new();
         for process in processes.iter_mut() {
             let Some(watched) = self.watched.get_mut(&process.pid) else {
                 continue;
             };
-            if let Some(estimated) = watched.end_interval(process.calls, cost) {
+            if let Some(estimated) = watched.end_interval(
+                process.calls,
+                cost,
+                (self.allowed, is_last || process.ended),
+            ) {
                 factors.insert(process.pid, (estimated.factor, 0));
                 process.estimate = Some(Estimate {
                     counted: estimated.share,
@@ -343,10 +415,27 @@ impl Budget {
         }
     }
 
+    /// How often a process has passed milestones since this was asked for last.
+    pub(super) fn take_passes(&mut self, pid: u32) -> u64 {
+        let watched = self.watched.get_mut(&pid);
+        watched.map_or(0, |watched| watched.milestone.take_passes())
+    }
+
+    /// The probes of milestones, to be taken out together with others.
+    pub(super) fn take_probes(&mut self) -> Vec<Probe> {
+        let watched = self.watched.values_mut();
+        watched
+            .flat_map(|watched| watched.milestone.take_probes())
+            .collect()
+    }
+
     /// Processes that have ended.
     pub(super) fn forget(&mut self, pids: &[u32]) {
         for pid in pids {
-            self.watched.remove(pid);
+            if let Some(mut watched) = self.watched.remove(pid) {
+                release(watched.milestone.take_probes());
+                self.milestones.end(*pid);
+            }
             self.arrivals.forget(*pid);
         }
     }
@@ -365,17 +454,23 @@ impl Budget {
 
 impl Watched {
     /// Takes in what has become of the process.
-    fn look(&mut self, now: Instant, hits: u64, cost: &CostMeter) -> Step {
+    fn look(&mut self, now: Instant, hits: u64, cost: &CostMeter, kernel: &Kernel) -> Step {
         // One that has ended uses no more.
         let used = self.clock.read().unwrap_or(self.seen.used);
         let new = hits.saturating_sub(self.seen.hits);
+        let passes = self.milestone.look(kernel);
+        let each = self.cost(cost);
         let look = Look {
             at: now,
             used: used.saturating_sub(self.seen.used),
-            spent: new as f64 * self.cost(cost).seconds,
+            spent: new as f64 * each.seconds + passes as f64 * each.pass,
         };
-        let at = monotonic();
-        self.seen = Reading { used, hits, at };
+        self.seen = Reading {
+            used,
+            hits,
+            at: monotonic(),
+            passed: self.milestone.passed(),
+        };
         self.pace.take(&look)
     }
 
@@ -387,18 +482,38 @@ impl Watched {
         !std::mem::replace(&mut self.is_hot, true)
     }
 
+    /// It is counted always from now on.
+    fn settle(&mut self, milestones: &mut Milestones) {
+        self.is_hot = false;
+        milestones.end(self.pid);
+        self.milestone.settle(Instant::now());
+    }
+
     fn cost(&self, cost: &CostMeter) -> HitCost {
         HitCost {
             seconds: cost.of_hit(self.pid, self.method).unwrap_or(UNMEASURED) * IN_WINDOW,
             uncertainty: UNCERTAINTY,
+            pass: cost.of_pass(self.pid).unwrap_or(UNMEASURED),
         }
     }
 
-    fn end_interval(&mut self, counted: u64, cost: &CostMeter) -> Option<Estimated> {
+    fn end_interval(
+        &mut self,
+        counted: u64,
+        cost: &CostMeter,
+        (allowed, is_last): (f64, bool),
+    ) -> Option<Estimated> {
         let cost = self.cost(cost);
-        let estimated = self.gauge.end_interval(self.seen, counted, cost);
+        let may_come = !is_last && self.file.is_some() && self.milestone.may_come();
+        let estimated = self.gauge.end_interval(self.seen, counted, cost, may_come);
         self.seen.hits = 0;
         self.careful_before = self.careful;
+        let used = self.seen.used;
+        let now = Instant::now();
+        self.milestone.judge(now, used, cost.pass, allowed);
+        if self.milestone.is_found() && self.gauge.doubts() >= DOUBTS {
+            self.milestone.give_up(now);
+        }
         estimated
     }
 }

@@ -27,22 +27,24 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// What the process may lose at once before it is counted in windows, in seconds: the calls of a
 /// program that starts should not make an estimate of it.
 const BURST: f64 = 0.025;
-/// What it can owe at most, in windows; what it lost beyond that before it was found out is forgiven.
+/// What it can owe at most, in short windows; what it lost beyond that before it was found out is forgiven.
 const DEBT: f64 = 4.0;
 
 /// Windows keep to so much of what is allowed, as the cost of a hit is known to a third only.
 const MARGIN: f64 = 0.8;
 /// Processor time from one window to the next, in seconds, unless they get too short.
 const PERIOD: f64 = 0.110;
+/// Likewise where windows have to be longer, to have enough of what happens now and then.
+const LONG_PERIOD: f64 = 0.500;
 /// The shortest window, in seconds of the process's processor time.
 const WINDOW: f64 = 0.003;
 /// After this time a window is opened on trial, should the process have become so quiet that it
 /// would take long to earn one.
 const TRIAL: Duration = Duration::from_secs(1);
-/// What may be owed for that, in windows.
+/// What may be owed for that, in short windows.
 const TRIAL_DEBT: f64 = 3.0;
 
-/// After this time or [`PERIOD`], an open window is judged.
+/// After this time or the period, an open window is judged.
 const JUDGED_AFTER: Duration = Duration::from_millis(500);
 /// A window is calm that costs less than this part of what is allowed.
 const CALM: f64 = 0.9;
@@ -99,6 +101,8 @@ pub(super) struct Pace {
     allowed: f64,
     /// In seconds of processor time.
     account: f64,
+    /// From one window to the next, likewise.
+    period: f64,
     state: State,
     due: Instant,
     /// Calm windows in a row, and how many there have to be.
@@ -113,12 +117,23 @@ impl Pace {
         Self {
             allowed,
             account: BURST,
+            period: PERIOD,
             state: State::Always { since: now },
             due: now + LOOK,
             calm: 0,
             calm_needed: CALM_WINDOWS.0,
             random: seed | 1,
         }
+    }
+
+    /// Makes windows longer and rarer, or as short as can be.
+    pub(super) fn lengthen(&mut self, is_long: bool) {
+        self.period = if is_long { LONG_PERIOD } else { PERIOD };
+    }
+
+    /// What a window may cost, in seconds of processor time.
+    pub(super) fn price(&self) -> f64 {
+        self.period * MARGIN * self.allowed
     }
 
     /// When to look next.
@@ -138,7 +153,12 @@ impl Pace {
             State::Always { .. } => self.allowed * used,
             State::Closed { .. } | State::Open { .. } => self.allowed * MARGIN * used,
         };
-        self.account = (self.account + earned - look.spent).clamp(-DEBT * self.price(), BURST);
+        let most = match self.state {
+            State::Always { .. } => BURST,
+            State::Closed { .. } | State::Open { .. } => self.price().max(BURST),
+        };
+        self.account = (self.account + earned - look.spent)
+            .clamp(-DEBT * PERIOD * MARGIN * self.allowed, most);
         self.due = look.at + LOOK;
         match self.state {
             State::Always { since } => {
@@ -155,8 +175,8 @@ impl Pace {
                 self.close(look.at)
             }
             State::Closed { since, threshold } => {
-                let on_trial =
-                    look.at - since >= TRIAL && self.account >= -TRIAL_DEBT * self.price();
+                let on_trial = look.at - since >= TRIAL
+                    && self.account >= -TRIAL_DEBT * PERIOD * MARGIN * self.allowed;
                 if self.account >= threshold || on_trial {
                     self.state = State::Open {
                         since: look.at,
@@ -222,7 +242,7 @@ impl Pace {
             return self.close(at);
         }
         self.state = State::Open { since, used, spent };
-        if used >= PERIOD || at - since >= JUDGED_AFTER {
+        if used >= self.period || at - since >= JUDGED_AFTER {
             if self.is_calm(used, spent) {
                 self.calm += 1;
             } else {
@@ -245,11 +265,6 @@ impl Pace {
             self.look_within(at, (self.price() - spent).max(0.0) / spent * elapsed);
         }
         Step::Stay
-    }
-
-    /// What a window may cost, in seconds of processor time.
-    fn price(&self) -> f64 {
-        PERIOD * MARGIN * self.allowed
     }
 
     fn close(&mut self, at: Instant) -> Step {

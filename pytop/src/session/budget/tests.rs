@@ -10,6 +10,7 @@ const HIT: f64 = 560e-9;
 const COST: HitCost = HitCost {
     seconds: HIT,
     uncertainty: 0.2,
+    pass: HIT,
 };
 
 /// A process that calls all the time that it runs.
@@ -18,6 +19,11 @@ struct Made {
     work: f64,
     /// The part of the time that it runs.
     busy: f64,
+    /// What a hit really costs, in seconds.
+    hit: f64,
+    /// How it passes a milestone, if there is one.
+    milestone: Option<Passing>,
+    passed: f64,
     pace: Pace,
     gauge: Gauge,
     began: Instant,
@@ -32,12 +38,24 @@ struct Made {
     placed: bool,
 }
 
+/// How often a milestone is passed.
+#[derive(Clone, Copy)]
+enum Passing {
+    /// Each time that so much own work is done, in seconds.
+    Work(f64),
+    /// Each time that so much time has gone by, in seconds.
+    Clock(f64),
+}
+
 impl Made {
     fn new(allowed: f64, work: f64, busy: f64) -> Self {
         let now = Instant::now();
         Self {
             work,
             busy,
+            hit: HIT,
+            milestone: None,
+            passed: 0.0,
             pace: Pace::new(allowed, now, 7),
             gauge: Gauge::counting(Reading::default()),
             began: now,
@@ -54,11 +72,17 @@ impl Made {
     /// Lets it run for so many seconds.
     fn go_on(&mut self, seconds: f64) {
         let used = seconds * self.busy;
-        let hit = if self.placed { COST.seconds } else { 0.0 };
+        let hit = if self.placed { self.hit } else { 0.0 };
         let each = self.work + hit;
         let calls = used / each;
         self.used += used;
-        self.own += calls * self.work;
+        let own = calls * self.work;
+        self.own += own;
+        self.passed += match self.milestone {
+            Some(Passing::Work(each)) => own / each,
+            Some(Passing::Clock(each)) => seconds / each,
+            None => 0.0,
+        };
         self.calls += calls;
         if self.placed {
             self.hits += calls;
@@ -67,15 +91,17 @@ impl Made {
     }
 
     fn read(&self) -> Reading {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "small"
+        )]
+        let whole = |number: f64| number as u64;
         Reading {
             used: Duration::from_secs_f64(self.used),
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "small"
-            )]
-            hits: self.hits as u64,
+            hits: whole(self.hits),
             at: self.now - self.began,
+            passed: self.milestone.map(|_| whole(self.passed)),
         }
     }
 
@@ -129,7 +155,9 @@ impl Made {
         }
         // What is hit while probes go is counted in this interval.
         self.seen = self.read();
-        let estimated = self.gauge.end_interval(self.seen, self.seen.hits, COST);
+        let estimated = self
+            .gauge
+            .end_interval(self.seen, self.seen.hits, COST, false);
         let (calls, hits) = (self.calls, self.hits);
         (self.calls, self.hits) = (0.0, 0.0);
         self.seen.hits = 0;
@@ -181,6 +209,59 @@ fn what_is_allowed_is_not_exceeded_and_estimates_hold() {
                 }
             }
         }
+    }
+}
+
+/// What a process told in ten seconds to what it called, and the largest uncertainty, once it has been
+/// found out.
+fn told_to_real(made: &mut Made) -> (f64, f64) {
+    made.interval();
+    made.interval();
+    let (mut all, mut guessed, mut off) = (0.0, 0.0, 0.0_f64);
+    for _ in 0..10 {
+        let (estimated, calls, hits) = made.interval();
+        let estimated = estimated.unwrap();
+        all += calls;
+        guessed += hits * estimated.factor;
+        off = off.max(estimated.uncertainty);
+    }
+    (guessed / all, off)
+}
+
+#[test]
+fn a_milestone_tells_what_the_cost_of_a_hit_does_not() {
+    for off in [0.85, 1.0, 1.15] {
+        for work in [30e-9, 90e-9, 400e-9] {
+            let mut made = Made::new(0.05, work, 1.0);
+            made.hit = HIT * off;
+            let (without, uncertainty) = told_to_real(&mut made);
+            assert!(
+                work > 100e-9 || uncertainty > 0.5,
+                "{off} {work} {uncertainty}"
+            );
+            let mut made = Made::new(0.05, work, 1.0);
+            made.hit = HIT * off;
+            made.milestone = Some(Passing::Work(50e-6));
+            made.pace.lengthen(true);
+            let (with, uncertainty) = told_to_real(&mut made);
+            let what = format!("{off} {work}: {without} {with} {uncertainty}");
+            assert!((0.96..1.04).contains(&with), "{what}");
+            assert!(uncertainty < 0.3, "{what}");
+        }
+    }
+}
+
+#[test]
+fn what_is_passed_by_the_clock_is_no_milestone() {
+    for work in [30e-9, 90e-9, 400e-9] {
+        let told = |milestone| {
+            let mut made = Made::new(0.05, work, 1.0);
+            made.milestone = milestone;
+            told_to_real(&mut made)
+        };
+        let (without, _) = told(None);
+        let (with, _) = told(Some(Passing::Clock(200e-6)));
+        assert!((without - with).abs() < 0.03, "{work}: {without} {with}");
     }
 }
 
@@ -247,6 +328,7 @@ fn reading(milliseconds: u64, hits: u64) -> Reading {
         used: Duration::from_millis(milliseconds),
         hits,
         at: Duration::from_millis(milliseconds),
+        passed: None,
     }
 }
 
@@ -255,15 +337,17 @@ fn what_stands_still_outside_of_windows_has_been_counted() {
     let mut gauge = Gauge::counting(Reading::default());
     gauge.close(reading(10, 100));
     gauge.open(reading(10, 100));
-    assert_eq!(gauge.end_interval(reading(20, 200), 200, COST), None);
+    assert_eq!(gauge.end_interval(reading(20, 200), 200, COST, false), None);
     // From here on it is closed while the process runs, and nothing is counted.
     gauge.close(reading(20, 0));
-    let nothing = gauge.end_interval(reading(120, 0), 0, COST).unwrap();
+    let nothing = gauge.end_interval(reading(120, 0), 0, COST, false).unwrap();
     assert_eq!((nothing.factor, nothing.share), (1.0, 0.0));
     // The next window tells what was called in all of that time.
     gauge.open(reading(220, 0));
     gauge.close(reading(240, 1000));
-    let late = gauge.end_interval(reading(240, 1000), 1000, COST).unwrap();
+    let late = gauge
+        .end_interval(reading(240, 1000), 1000, COST, false)
+        .unwrap();
     let work = 0.020 - 1000.0 * COST.seconds;
     assert!(
         (late.factor - (1.0 + 0.200 / work)).abs() < 1e-4,
@@ -279,7 +363,7 @@ fn the_time_before_the_first_window_tells_nothing_of_what_follows() {
     gauge.close(reading(300, 30_000));
     gauge.open(reading(400, 30_000));
     gauge.close(reading(420, 40_000));
-    let estimated = gauge.end_interval(reading(500, 40_000), 40_000, COST);
+    let estimated = gauge.end_interval(reading(500, 40_000), 40_000, COST, false);
     let factor = estimated.expect("it was not counted always").factor;
     let work = 2e-6 - COST.seconds;
     let outside = 0.180 / work;
@@ -297,14 +381,15 @@ fn one_that_calms_down_outside_of_windows_is_not_taken_for_busy() {
         used: Duration::from_micros(used),
         hits,
         at: Duration::from_millis(at),
+        passed: None,
     };
     gauge.close(reading(100_000, 100, 150_000));
     let cost = COST;
-    gauge.end_interval(reading(100_000, 100, 150_000), 150_000, cost);
+    gauge.end_interval(reading(100_000, 100, 150_000), 150_000, cost, false);
     // Busy for half a second, then it calls once in 50 ms.
-    gauge.end_interval(reading(500_000, 500, 0), 0, cost);
+    gauge.end_interval(reading(500_000, 500, 0), 0, cost, false);
     gauge.open(reading(600_000, 600, 0));
-    let calm = gauge.end_interval(reading(600_200, 1_000, 8), 8, cost);
+    let calm = gauge.end_interval(reading(600_200, 1_000, 8), 8, cost, false);
     let calm = calm.unwrap();
     assert!(calm.factor < 4.0 && calm.uncertainty >= 1.0, "{calm:?}");
 }

@@ -1,0 +1,389 @@
+//! The milestones of the processes that are counted in windows: see [`Gauge`](super::gauge::Gauge) for
+//! what they are good for, and [`Search`] for how one is found.
+//!
+//! ```text
+//!              48 places                  one of them
+//!   Resting ──────────────▶ Searching ──────────────────▶ Found
+//!      ▲                        │                           │
+//!      └──── there is none ─────┴── costs too much, or is ──┘
+//!                                   of no use any more
+//! ```
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pytop_common::count::MILESTONE_COUNTERS;
+
+use super::search::{Outcome, Price, Search};
+use crate::cpython::find_milestones;
+use crate::discover::FileId;
+use crate::probe::{Kernel, Place, Probe, SiteId, Target};
+use crate::session::attachments::{File, release};
+
+/// Counters for the places among which one is searched; there is one search at a time. They take turns
+/// with as many others, as those that are left out may be passed some more times until they are gone.
+const SEARCHED: u16 = 64;
+
+/// The part of what is allowed that passing the milestone should take, and what it may take at most.
+const SHARE: (f64, f64) = (0.3, 0.6);
+/// One that takes more than so much of what is allowed is given up: the process does something else now.
+const TOO_MUCH: f64 = 0.9;
+/// After a search without a result, or a milestone that was given up, the next search waits so long, and
+/// twice as long each time.
+const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
+/// A search takes so long at most: the process may hardly run.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// No look at a search follows another one sooner, or later.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
+
+/// A process, as a search takes it.
+#[derive(Clone, Copy)]
+pub(super) struct Searched<'a> {
+    pub(super) pid: u32,
+    /// The interpreter that it runs.
+    pub(super) file: &'a File,
+    /// Its processor time.
+    pub(super) used: Duration,
+}
+
+/// What is known of the files of processes, and whose turn it is.
+#[derive(Default)]
+pub(super) struct Milestones {
+    /// Where each file can have some.
+    places: HashMap<FileId, Arc<[u64]>>,
+    /// Whose is searched.
+    searching: Option<u32>,
+}
+
+/// The milestone of a process, or the search for one.
+pub(super) struct Milestone {
+    state: State,
+    rest: Duration,
+    /// Passes of this interval, of all places.
+    passes: u64,
+}
+
+enum State {
+    Resting { until: Instant },
+    Searching(Searching),
+    Found(Found),
+}
+
+struct Searching {
+    search: Search,
+    probes: Vec<Probe>,
+    /// The first of its counters.
+    first: u16,
+    /// What they were at the beginning of this look.
+    before: Vec<u64>,
+    /// The processor time of the process then.
+    began: Duration,
+    /// Passes since then.
+    seen: u64,
+    due: Instant,
+    until: Instant,
+}
+
+struct Found {
+    probes: Vec<Probe>,
+    counter: SiteId,
+    /// What that was when the milestone was found.
+    before: u64,
+    /// Passes since then.
+    seen: u64,
+    /// Passes at the end of the last interval, and the processor time of the process then.
+    judged: (u64, Duration),
+}
+
+impl Milestone {
+    /// None yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            state: State::Resting { until: now },
+            rest: REST.0,
+            passes: 0,
+        }
+    }
+
+    /// When to look at the search, if there is one.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match &self.state {
+            State::Searching(searching) => Some(searching.due),
+            State::Resting { .. } | State::Found(_) => None,
+        }
+    }
+
+    /// One is searched.
+    pub(super) fn is_searched(&self) -> bool {
+        matches!(self.state, State::Searching(_))
+    }
+
+    /// There is one.
+    pub(super) fn is_found(&self) -> bool {
+        matches!(self.state, State::Found(_))
+    }
+
+    /// There is one or may be soon: it is searched, or is about to be for the first time.
+    pub(super) fn may_come(&self) -> bool {
+        match self.state {
+            State::Resting { .. } => self.rest == REST.0,
+            State::Searching(_) | State::Found(_) => true,
+        }
+    }
+
+    /// Takes in how often it was passed, and says how often that was since the last look: all places
+    /// that are counted.
+    pub(super) fn look(&mut self, kernel: &Kernel) -> u64 {
+        let (seen, now) = match &mut self.state {
+            State::Resting { .. } => return 0,
+            State::Searching(searching) => {
+                let now = searching.passes(kernel).iter().sum();
+                (&mut searching.seen, now)
+            }
+            State::Found(found) => {
+                let now = kernel.passes(found.counter).saturating_sub(found.before);
+                (&mut found.seen, now)
+            }
+        };
+        let new = now.saturating_sub(mem::replace(seen, now));
+        self.passes += new;
+        new
+    }
+
+    /// How often it has been passed as of the last look, if it is there.
+    pub(super) fn passed(&self) -> Option<u64> {
+        match &self.state {
+            State::Found(found) => Some(found.seen),
+            State::Resting { .. } | State::Searching(_) => None,
+        }
+    }
+
+    /// Passes since the last time that this was asked for.
+    pub(super) fn take_passes(&mut self) -> u64 {
+        mem::take(&mut self.passes)
+    }
+
+    /// An interval has ended, at this time of the process: gives up a milestone that costs more than it
+    /// should. `allowed` is the part of its time that the process may lose, `pass` what a pass takes.
+    pub(super) fn judge(&mut self, now: Instant, used: Duration, pass: f64, allowed: f64) {
+        if let State::Found(found) = &mut self.state {
+            let (passes, from) = mem::replace(&mut found.judged, (found.seen, used));
+            let took = used.saturating_sub(from).as_secs_f64();
+            let spent = found.seen.saturating_sub(passes) as f64 * pass;
+            if spent > took * allowed * TOO_MUCH {
+                self.give_up(now);
+            }
+        }
+    }
+
+    /// Gives up what there is: the process is counted always.
+    pub(super) fn settle(&mut self, now: Instant) {
+        release(self.take_probes());
+        let passes = self.passes;
+        *self = Self {
+            passes,
+            ..Self::new(now)
+        };
+    }
+
+    /// Gives up what there is, for some time.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        release(self.take_probes());
+        let until = now + self.rest;
+        self.state = State::Resting { until };
+        self.rest = (self.rest * 2).min(REST.1);
+    }
+
+    /// Ends what there is, and returns the probes.
+    pub(super) fn take_probes(&mut self) -> Vec<Probe> {
+        match &mut self.state {
+            State::Resting { .. } => Vec::new(),
+            State::Searching(searching) => mem::take(&mut searching.probes),
+            State::Found(found) => mem::take(&mut found.probes),
+        }
+    }
+}
+
+impl Searching {
+    /// Passes of each place since the beginning of this look.
+    fn passes(&self, kernel: &Kernel) -> Vec<u64> {
+        let counters = (self.first..).map(SiteId).zip(&self.before);
+        counters
+            .map(|(counter, before)| kernel.passes(counter).saturating_sub(*before))
+            .collect()
+    }
+}
+
+impl Milestones {
+    /// Whether it is this process's turn to search, should it rest no more.
+    pub(super) fn may_search(&self, milestone: &Milestone, now: Instant) -> bool {
+        let rested = matches!(&milestone.state, State::Resting { until } if *until <= now);
+        rested && self.searching.is_none()
+    }
+
+    /// Begins a search. The process rests again where there is nothing to be searched.
+    pub(super) fn begin(
+        &mut self,
+        process: Searched<'_>,
+        milestone: &mut Milestone,
+        kernel: &mut Kernel,
+    ) {
+        let places = self.places.entry(process.file.id).or_insert_with(|| {
+            let places = find_milestones(&process.file.file, &process.file.path);
+            let mut places = places.unwrap_or_default();
+            places.truncate(SEARCHED.into());
+            places.into()
+        });
+        let search = Search::new(places.to_vec());
+        let until = Instant::now() + PATIENCE;
+        self.searching = Some(process.pid);
+        self.count(process, milestone, search, (0, until), kernel);
+    }
+
+    /// Counts the places of a search by the counters from `first` on.
+    fn count(
+        &mut self,
+        process: Searched<'_>,
+        milestone: &mut Milestone,
+        search: Search,
+        (first, until): (u16, Instant),
+        kernel: &mut Kernel,
+    ) {
+        let counters = (first..).map(SiteId).take(search.places().len());
+        let before = counters.clone().map(|counter| kernel.passes(counter));
+        let before: Vec<u64> = before.collect();
+        let places = search.places().iter().copied().zip(counters);
+        let probes = place(process, places, kernel);
+        let now = Instant::now();
+        if probes.is_empty() {
+            self.end(process.pid);
+            milestone.give_up(now);
+            return;
+        }
+        milestone.state = State::Searching(Searching {
+            search,
+            probes,
+            first,
+            before,
+            began: process.used,
+            seen: 0,
+            due: now + LOOKS.0,
+            until,
+        });
+    }
+
+    /// Goes on with a search. `counter` is the number of one that nobody has.
+    pub(super) fn go_on(
+        &mut self,
+        process: Searched<'_>,
+        milestone: &mut Milestone,
+        counter: SiteId,
+        price: Price,
+        kernel: &mut Kernel,
+    ) {
+        let State::Searching(searching) = &mut milestone.state else {
+            return;
+        };
+        let now = Instant::now();
+        let passes = searching.passes(kernel);
+        let took = process.used.saturating_sub(searching.began).as_secs_f64();
+        let outcome = searching.search.take(took, &passes, price);
+        if outcome == Outcome::GoOn && now < searching.until {
+            let spent = passes.iter().sum::<u64>() as f64 * price.pass;
+            let left = (price.look - spent).max(0.0) * took / spent.max(price.pass);
+            let left = Duration::try_from_secs_f64(left).unwrap_or(LOOKS.1);
+            searching.due = now + left.clamp(LOOKS.0, LOOKS.1);
+            return;
+        }
+        // They go only after the next ones have come, as these may be among them.
+        let probes = mem::take(&mut searching.probes);
+        match outcome {
+            Outcome::Narrow => {
+                let search = mem::replace(&mut searching.search, Search::new(Vec::new()));
+                let others = (SEARCHED - searching.first, searching.until);
+                self.count(process, milestone, search, others, kernel);
+            }
+            Outcome::Found(found) => {
+                self.end(process.pid);
+                let before = kernel.passes(counter);
+                let probes = place(process, [(found, counter)].into_iter(), kernel);
+                if probes.is_empty() {
+                    milestone.give_up(now);
+                } else {
+                    milestone.state = State::Found(Found {
+                        probes,
+                        counter,
+                        before,
+                        seen: 0,
+                        judged: (0, process.used),
+                    });
+                }
+            }
+            Outcome::Nothing | Outcome::GoOn => {
+                self.end(process.pid);
+                milestone.give_up(now);
+            }
+        }
+        release(probes);
+    }
+
+    /// A process searches no more.
+    pub(super) fn end(&mut self, pid: u32) {
+        if self.searching == Some(pid) {
+            self.searching = None;
+        }
+    }
+}
+
+/// A counter that none of these has.
+pub(super) fn free_counter<'a>(milestones: impl Iterator<Item = &'a Milestone>) -> Option<SiteId> {
+    let mut taken: Vec<u16> = milestones
+        .filter_map(|milestone| match &milestone.state {
+            State::Found(found) => Some(found.counter.0),
+            State::Resting { .. } | State::Searching(_) => None,
+        })
+        .collect();
+    taken.sort_unstable();
+    let mut taken = taken.into_iter().peekable();
+    let mut free = 2 * SEARCHED;
+    while taken.next_if_eq(&free).is_some() {
+        free += 1;
+    }
+    (usize::from(free) < MILESTONE_COUNTERS).then_some(SiteId(free))
+}
+
+/// What a search may cost where so much of its time may be taken from a process, in windows of such a
+/// price.
+pub(super) fn price(allowed: f64, window: f64, pass: f64) -> Price {
+    Price {
+        pass,
+        look: window,
+        share: (allowed * SHARE.0, allowed * SHARE.1),
+    }
+}
+
+/// Places milestones in a process, each with its counter. None where that is not possible.
+fn place(
+    process: Searched<'_>,
+    places: impl Iterator<Item = (u64, SiteId)>,
+    kernel: &mut Kernel,
+) -> Vec<Probe> {
+    let places: Vec<_> = places
+        .map(|(offset, site)| Place {
+            offset,
+            semaphore_offset: None,
+            site,
+        })
+        .collect();
+    let target = Target {
+        file: &process.file.file,
+        path: &process.file.path,
+        pid: Some(process.pid),
+    };
+    // What goes wrong here would go wrong with probes that count calls, which tell of it.
+    kernel
+        .place_milestones(&target, &places)
+        .unwrap_or_default()
+}
