@@ -23,6 +23,9 @@ pub fn examine(image: &[u8]) {
     for offset in fuzzing::exits(image, &interpreter) {
         in_file(image, offset, 1);
     }
+    for offset in fuzzing::milestones(image) {
+        in_file(image, offset, 1);
+    }
     match interpreter.entry {
         Ok(sites) => {
             assert!(!sites.is_empty());

@@ -150,9 +150,19 @@ impl Slot {
     }
 }
 
-/// Counters of passes of milestones: places that a process passes now and then as it gets on with its
+/// How often a process has passed a milestone: a place that it passes now and then as it gets on with its
 /// work, counted all the time where its calls are not.
-pub const MILESTONE_COUNTERS: usize = 4096;
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Milestone {
+    /// Passes since the start.
+    pub passes: u64,
+    /// Only those of this thread, by its number in the initial pid namespace; 0 for all.
+    pub thread: u64,
+}
+
+/// Milestones that can be counted at a time.
+pub const MILESTONES: usize = 4096;
 
 /// Places in which hits are counted by process that are not counted in slots.
 pub const CAREFUL_PLACES: usize = 0x1_0000;
@@ -293,7 +303,7 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{FrameCount, FrameKey, FrameText, ProblemKey, ProcessName, Slot};
+    use super::{FrameCount, FrameKey, FrameText, Milestone, ProblemKey, ProcessName, Slot};
 
     // SAFETY: `repr(C)`, made of integers only, without padding (asserted above).
     unsafe impl aya::Pod for FrameKey {}
@@ -307,4 +317,6 @@ mod pod {
     unsafe impl aya::Pod for ProblemKey {}
     // SAFETY: as for `FrameKey`.
     unsafe impl aya::Pod for Slot {}
+    // SAFETY: as for `FrameKey`.
+    unsafe impl aya::Pod for Milestone {}
 }

@@ -248,11 +248,17 @@ fn door(context: ProbeContext) -> u32 {
     0
 }
 
-/// Counts a pass of a milestone.
+/// Counts a pass of a milestone, by the thread that it is for.
 #[uprobe]
 fn milestone(context: ProbeContext) -> u32 {
-    if let Some(passes) = maps::MILESTONES.get_ptr_mut(argument::site(&context)) {
-        maps::add(passes, 1);
+    let Some(milestone) = maps::MILESTONES.get_ptr_mut(argument::site(&context)) else {
+        return 0;
+    };
+    // SAFETY: user space writes it before the place is probed, and not any more.
+    let thread = unsafe { (*milestone).thread };
+    if thread == 0 || thread == bpf_get_current_pid_tgid() & u64::from(u32::MAX) {
+        // SAFETY: an entry of an array stays where it is.
+        maps::add(unsafe { &raw mut (*milestone).passes }, 1);
     }
     0
 }

@@ -8,7 +8,7 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, ProgramArray, 
 use aya_ebpf::macros::btf_map;
 use pytop_common::code::CodeSpec;
 use pytop_common::count::{
-    CAREFUL_PLACES, FrameCount, FrameKey, FrameText, KnownFrame, Loss, MILESTONE_COUNTERS, Problem,
+    CAREFUL_PLACES, FrameCount, FrameKey, FrameText, KnownFrame, Loss, Milestone, Problem,
     ProblemKey, ProcessName, SITES, SLOTS, Slot,
 };
 use pytop_common::durations::{
@@ -83,9 +83,9 @@ pub static CAREFUL: Array<u64, CAREFUL_PLACES> = Array::new();
 #[btf_map]
 pub static DOORS: HashMap<u32, u64, 32_768, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 
-/// Passes of milestones since the start, by attach cookie.
+/// Milestones, by attach cookie.
 #[btf_map]
-pub static MILESTONES: Array<u64, MILESTONE_COUNTERS> = Array::new();
+pub static MILESTONES: Array<Milestone, { pytop_common::count::MILESTONES }> = Array::new();
 
 /// Hits without a row since the start, by [`Loss`].
 #[btf_map]

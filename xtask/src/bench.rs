@@ -8,6 +8,7 @@ mod python;
 mod resources;
 mod samplers;
 mod scaling;
+mod twins;
 
 use std::env;
 use std::fs;

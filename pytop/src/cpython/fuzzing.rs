@@ -7,7 +7,7 @@ use pytop_common::marker::Argument;
 use super::arguments::{self, Surroundings};
 use super::block::{Block, stepping};
 use super::exits::{self, Entries};
-use super::{Architecture, Interpreter, Listing, Version, jumps, marker, notes};
+use super::{Architecture, Interpreter, Listing, Version, jumps, marker, milestones, notes};
 
 /// Follows instructions at an address, and looks for branches among them.
 pub fn instructions(code: &[u8], address: u64) {
@@ -42,6 +42,13 @@ pub fn exits(image: &[u8], interpreter: &Interpreter) -> Vec<u64> {
         offsets.extend(probes.iter().map(|probe| probe.file_offset));
     }
     offsets
+}
+
+/// Finds what a process passes in step with its calls in bytes that are a file. Returns where in it the
+/// probes would go.
+#[must_use]
+pub fn milestones(image: &[u8]) -> Vec<u64> {
+    milestones::find(&image, image.len() as u64).unwrap_or_default()
 }
 
 /// Reads a section of notes.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use aya::maps::{Array, MapData, MapError};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use pytop_common::code::CodeSpec;
-use pytop_common::count::METER_SITE;
+use pytop_common::count::{METER_SITE, Milestone};
 use pytop_common::marker::MarkerSpec;
 use pytop_common::quick::QuickSite;
 use pytop_common::runtime::RuntimeSpec;
@@ -75,7 +75,7 @@ pub struct Kernel {
     next_site: u16,
     counts: Counts,
     doors: aya::maps::HashMap<MapData, u32, u64>,
-    passes: Array<MapData, u64>,
+    milestones: Array<MapData, Milestone>,
     events: Events,
     /// Where probes are to have gates.
     tracefs: Option<Tracefs>,
@@ -197,7 +197,7 @@ impl Kernel {
         let codes = Array::try_from(take_map(&mut ebpf, "CODES")?).map_err(failed)?;
         let doors = take_map(&mut ebpf, "DOORS")?;
         let doors = aya::maps::HashMap::try_from(doors).map_err(failed)?;
-        let passes = Array::try_from(take_map(&mut ebpf, "MILESTONES")?).map_err(failed)?;
+        let milestones = Array::try_from(take_map(&mut ebpf, "MILESTONES")?).map_err(failed)?;
         let frames = Array::try_from(take_map(&mut ebpf, "FRAMES")?).map_err(failed)?;
         let runtime = Array::try_from(take_map(&mut ebpf, "RUNTIME")?).map_err(failed)?;
         let events = Events::new(&mut ebpf).map_err(|error| explain_map(&error))?;
@@ -213,7 +213,7 @@ impl Kernel {
             next_site: 0,
             counts,
             doors,
-            passes,
+            milestones,
             events,
             tracefs: None,
         })
@@ -299,10 +299,22 @@ impl Kernel {
         }
     }
 
-    /// How often the milestones with this number have been passed since the start.
+    /// Has the milestones with this number, none of which is in place, count from 0 again: the passes of
+    /// all threads, or of one alone.
+    pub fn count_passes_of(&mut self, site: SiteId, thread: Option<u32>) {
+        let milestone = Milestone {
+            passes: 0,
+            thread: thread.unwrap_or(0).into(),
+        };
+        // An array has all its entries; a number beyond it is none that counts.
+        let _ = self.milestones.set(site.0.into(), milestone, 0);
+    }
+
+    /// How often the milestones with this number have been passed.
     #[must_use]
     pub fn passes(&self, site: SiteId) -> u64 {
-        self.passes.get(&site.0.into(), 0).unwrap_or(0)
+        let milestone = self.milestones.get(&site.0.into(), 0);
+        milestone.map_or(0, |milestone| milestone.passes)
     }
 
     /// What the cost of a hit can be measured with. `None` where pytop's own file cannot be probed.

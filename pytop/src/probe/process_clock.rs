@@ -7,6 +7,7 @@
 //! switch of its thread, so that it is there for those processes only of which more has to be known.
 
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
@@ -17,6 +18,8 @@ use perf_event::{Builder, Counter};
 /// Threads with a perf event of their own. Those that start later share that of the one that started
 /// them.
 const MOST_THREADS: usize = 64;
+/// The part of the time that a thread uses which does nearly everything.
+const NEARLY_ALL: f64 = 0.9;
 
 /// The processor time that a process has used, all its threads together.
 pub struct ProcessClock {
@@ -27,7 +30,8 @@ pub struct ProcessClock {
 
 /// The perf events of a process, and what they add to.
 struct Exact {
-    counters: Vec<Counter>,
+    /// Each with its thread.
+    counters: Vec<(u32, Counter)>,
     /// The time at which they began, less what they said then.
     base: Duration,
 }
@@ -49,7 +53,7 @@ impl ProcessClock {
     pub fn read(&mut self) -> Option<Duration> {
         if let Some(exact) = &mut self.exact {
             let counters = exact.counters.iter_mut();
-            let counted = counters.filter_map(|counter| counter.read().ok());
+            let counted = counters.filter_map(|(_, counter)| counter.read().ok());
             let nanoseconds: u64 = counted.sum();
             return Some(exact.base + Duration::from_nanos(nanoseconds));
         }
@@ -62,25 +66,50 @@ impl ProcessClock {
         if self.exact.is_some() {
             return;
         }
-        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else {
+        let Some(threads) = self.threads() else {
             return;
         };
-        let threads = threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let threads: Vec<libc::pid_t> = threads.take(MOST_THREADS + 1).collect();
-        if threads.len() > MOST_THREADS {
-            return;
-        }
         let Some(base) = self.read() else { return };
-        let counters: Result<Vec<_>, _> = threads.into_iter().map(counter).collect();
+        let counters = threads
+            .into_iter()
+            .map(|thread| Ok((thread, counter(thread)?)));
+        let counters: io::Result<Vec<_>> = counters.collect();
         if let Ok(counters) = counters {
             self.exact = Some(Exact { counters, base });
         }
     }
+
+    /// The thread that has used nearly all of the time since [`Self::sharpen`]. `None` when there is
+    /// no such, or when that is not known.
+    pub fn busiest(&mut self) -> Option<u32> {
+        let now = self.threads()?;
+        let exact = self.exact.as_mut()?;
+        // What one that is not known uses is taken for that of the thread that has started it.
+        let is_known = |thread| exact.counters.iter().any(|(known, _)| known == thread);
+        if !now.iter().all(is_known) {
+            return None;
+        }
+        let counters = exact.counters.iter_mut();
+        let used = counters.filter_map(|(thread, counter)| Some((*thread, counter.read().ok()?)));
+        let used: Vec<(u32, u64)> = used.collect();
+        let all: u64 = used.iter().map(|(_, used)| used).sum();
+        let busiest = used.into_iter().max_by_key(|(_, used)| *used);
+        let busiest = busiest.filter(|(_, used)| *used as f64 >= all as f64 * NEARLY_ALL);
+        busiest.map(|(thread, _)| thread)
+    }
+
+    /// The threads of the process, unless there are too many.
+    fn threads(&self) -> Option<Vec<u32>> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?;
+        let threads = threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let threads: Vec<u32> = threads.take(MOST_THREADS + 1).collect();
+        (threads.len() <= MOST_THREADS).then_some(threads)
+    }
 }
 
-fn counter(thread: libc::pid_t) -> std::io::Result<Counter> {
+fn counter(thread: u32) -> io::Result<Counter> {
     Builder::new(Software::TASK_CLOCK)
-        .observe_pid(thread)
+        .observe_pid(thread.cast_signed())
         .any_cpu()
         .inherit(true)
         .inherit_thread(true)

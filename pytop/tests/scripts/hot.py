@@ -1,8 +1,10 @@
 # Does nothing but call functions, for so many seconds as each line of its input says; prints how
 # often it has called each of them, and the processor time that this took in nanoseconds. Each does
-# as much work as the first argument says.
+# as much work as the first argument says. A second argument has another thread do something else by the
+# clock.
 import os
 import sys
+import threading
 import time
 
 WORK = range(int(sys.argv[1]))
@@ -39,6 +41,15 @@ def rounds(seconds):
     return number
 
 
+def beside():
+    while True:
+        time.sleep(0.001)
+        for _ in "twenty begins of a loop":
+            {letter: 0.5 for letter in ()}
+
+
+if len(sys.argv) > 2:
+    threading.Thread(target=beside, daemon=True).start()
 os.write(1, b"ready\n")
 while True:
     line = os.read(0, 64)

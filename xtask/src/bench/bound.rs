@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::contestant::Contestant;
 use super::figures::Figures;
 use super::python::Script;
+use super::twins::Twins;
 use crate::interpreters::Interpreter;
 
 /// The bound, in percent of the processor time of each process.
@@ -25,12 +26,13 @@ const COUNTED: u32 = 10;
 /// Functions of the program. Each is called as often in a round as its number says.
 const FUNCTIONS: usize = 10;
 /// What functions do, each with whether there is a bound.
-const LOADS: [(Work, bool); 6] = [
+const LOADS: [(Work, bool); 7] = [
     (Work::Nothing, true),
     (Work::Loop(0), true),
     (Work::Loop(70), true),
     (Work::Loop(200), true),
     (Work::Loop(400), true),
+    (Work::Nowhere, true),
     (Work::Nothing, false),
 ];
 
@@ -40,14 +42,24 @@ enum Work {
     Nothing,
     /// So many steps of a loop, of some 6 to 10 ns each, beside the call of `range`.
     Loop(u32),
+    /// Nothing, in a program that passes no milestone: it does not even look at the clock.
+    Nowhere,
 }
 
 impl Work {
     /// The body of a function in Python.
     fn body(self) -> String {
         match self {
-            Self::Nothing => "pass".to_owned(),
+            Self::Nothing | Self::Nowhere => "pass".to_owned(),
             Self::Loop(steps) => format!("for _ in range({steps}): pass"),
+        }
+    }
+
+    /// After so many nanoseconds the program looks at the clock.
+    fn reading(self) -> u32 {
+        match self {
+            Self::Nothing | Self::Loop(_) => 100_000,
+            Self::Nowhere => 1_000_000_000,
         }
     }
 
@@ -55,6 +67,7 @@ impl Work {
         match self {
             Self::Nothing => "nothing".to_owned(),
             Self::Loop(steps) => format!("loop of {steps}"),
+            Self::Nowhere => "no milestone".to_owned(),
         }
     }
 }
@@ -116,7 +129,7 @@ pub(super) fn measure(pytop: &Path, pythons: &[(&Interpreter, &str)], rounds: us
     Ok(())
 }
 
-/// A new process without pytop, with it, and without it again.
+/// A new process and its twin without pytop, with it on one of them, and without it again.
 fn turn(
     pytop: &Path,
     python: &Interpreter,
@@ -124,24 +137,33 @@ fn turn(
     work: Work,
     bound: Option<&str>,
 ) -> Result<Turn> {
-    let (body, functions) = (work.body(), FUNCTIONS.to_string());
-    let command = python.chroot.command()?;
-    let mut script = Script::of(command, include_str!("bound.py"), &[&body, &functions])?;
-    let before = Called::in_seconds(&mut script, WITHOUT)?;
+    let arguments = [
+        work.body(),
+        FUNCTIONS.to_string(),
+        work.reading().to_string(),
+    ];
+    let arguments = arguments.each_ref().map(String::as_str);
+    let start = || {
+        let command = python.chroot.command()?;
+        Script::of(command, include_str!("bound.py"), &arguments)
+    };
+    let mut twins = Twins::of(start()?, start()?);
+    let before = Both::in_seconds(&mut twins, WITHOUT)?;
     let mut printed = tempfile::tempfile().context("cannot make a temporary file")?;
     let output = printed.try_clone().context("cannot share a file")?;
     // It begins and ends while the script waits, so that the told calls are those of the two phases.
-    let contestant = Contestant::process(pytop, method, script.pid(), bound);
+    let pid = twins.watched.pid();
+    let contestant = Contestant::process(pytop, method, pid, bound);
     let attached = contestant.attach_printing(output.into())?;
-    let at_first = Called::in_seconds(&mut script, FOUND_OUT)?;
+    let at_first = Both::in_seconds(&mut twins, FOUND_OUT)?;
     let seconds = if bound.is_some() { COUNTED } else { WITHOUT };
-    let counted = Called::in_seconds(&mut script, seconds)?;
+    let counted = Both::in_seconds(&mut twins, seconds)?;
     attached.detach()?;
-    let after = Called::in_seconds(&mut script, WITHOUT)?;
+    let after = Both::in_seconds(&mut twins, WITHOUT)?;
 
     printed.rewind().context("cannot read a temporary file")?;
-    let told = told(printed, script.pid())?;
-    let called = at_first.calls.iter().zip(&counted.calls);
+    let told = told(printed, pid)?;
+    let called = at_first.watched.calls.iter().zip(&counted.watched.calls);
     let ratios: Vec<f64> = (1..)
         .zip(called.map(|(at_first, counted)| at_first + counted))
         .map(|(number, called)| {
@@ -149,14 +171,10 @@ fn turn(
             told.unwrap_or(0) as f64 / called as f64
         })
         .collect();
-    let each = f64::midpoint(before.each(), after.each());
-    let slower = if bound.is_some() {
-        counted.disturbed() / f64::midpoint(before.disturbed(), after.disturbed())
-    } else {
-        counted.each() / each
-    };
+    // The twins need not be equally quick: their memory lies elsewhere.
+    let slower = counted.ratio() / f64::midpoint(before.ratio(), after.ratio());
     Ok(Turn {
-        each,
+        each: f64::midpoint(before.watched.each(), after.watched.each()),
         slower: (slower - 1.0) * 100.0,
         worst: furthest_off(&ratios).context("no function was called")?,
         median: Figures::of(ratios).median,
@@ -172,39 +190,49 @@ fn furthest_off(ratios: &[f64]) -> Option<f64> {
     furthest.copied()
 }
 
-/// What the script says of a phase.
+/// What the twins say of a phase.
+struct Both {
+    watched: Called,
+    other: Called,
+}
+
+impl Both {
+    /// Has them call their functions for so long.
+    fn in_seconds(twins: &mut Twins, seconds: u32) -> Result<Self> {
+        let (watched, other) = twins.ask(&seconds.to_string())?;
+        Ok(Self {
+            watched: Called::read(&watched)?,
+            other: Called::read(&other)?,
+        })
+    }
+
+    /// Processor time of a call of the one that is watched to that of the other.
+    fn ratio(&self) -> f64 {
+        self.watched.each() / self.other.each()
+    }
+}
+
+/// What a script says of a phase.
 struct Called {
     /// Of each function.
     calls: Vec<u64>,
     nanoseconds: u64,
-    /// What they would have been at the usual speed.
-    usual: u64,
 }
 
 impl Called {
-    /// Has the script call its functions for so long.
-    fn in_seconds(script: &mut Script, seconds: u32) -> Result<Self> {
-        let answer = script.ask(&seconds.to_string())?;
+    fn read(answer: &str) -> Result<Self> {
         let numbers = answer
             .split_whitespace()
             .map(str::parse)
             .collect::<Result<Vec<u64>, _>>()
             .with_context(|| format!("the script said {answer:?}, which is no numbers"))?;
-        match numbers.split_last_chunk() {
-            Some((calls, [nanoseconds, usual])) if calls.len() == FUNCTIONS => Ok(Self {
+        match numbers.split_last() {
+            Some((nanoseconds, calls)) if calls.len() == FUNCTIONS => Ok(Self {
                 calls: calls.to_vec(),
                 nanoseconds: *nanoseconds,
-                usual: *usual,
             }),
             _ => bail!("the script said {answer:?} of {FUNCTIONS} functions"),
         }
-    }
-
-    /// The processor time to what it is at the usual speed. In windows the program is slow, and
-    /// between them, which is for most of the time, it is not. So this tells what the windows cost, at
-    /// whatever speed the machine runs.
-    fn disturbed(&self) -> f64 {
-        self.nanoseconds as f64 / self.usual as f64
     }
 
     /// Processor time of a call, in nanoseconds.

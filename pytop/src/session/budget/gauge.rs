@@ -122,6 +122,8 @@ const LEAST_WORK: f64 = 15e-9;
 const BLUR: f64 = 0.05;
 /// What windows of earlier intervals count for, as a part of what those of the present one do.
 const EARLIER: f64 = 0.5;
+/// The processor may be so much slower or quicker outside of windows than in them.
+const OTHER_SPEED: f64 = 0.25;
 /// The least part of a time with a milestone that stands for all of it.
 const LEAST_KNOWN: f64 = 0.1;
 /// What is known no better waits for a milestone that is searched.
@@ -200,8 +202,16 @@ impl Gauge {
         }
     }
 
-    /// There is a milestone from now on, or another one.
-    pub(super) fn start_passing(&mut self) {
+    /// There is a milestone from now on, or another one, and no window is open.
+    pub(super) fn start_passing(&mut self, now: Reading) {
+        if let Some(closed) = &mut self.closed {
+            let before = Reading {
+                passed: None,
+                ..now
+            };
+            self.outside.add(&Span::between(closed, &before));
+            *closed = now;
+        }
         self.passed.clear();
         self.doubts = 0;
     }
@@ -281,8 +291,9 @@ impl Gauge {
             more.off < by_work.off.max(by_work.least_off)
                 && is_plausible(rest / more.calls, each, cost)
         });
-        let is_poor = by_milestones.is_none() && by_work.off.max(by_work.least_off) > POOR;
-        if is_poor && may_come && outside.elapsed < PATIENCE {
+        let is_poor = by_work.off.max(by_work.least_off) > POOR;
+        let is_silent = self.passed.is_empty() || outside.all_passes().is_none();
+        if is_poor && may_come && is_silent && outside.elapsed < PATIENCE {
             self.owed = outside;
             return Some(told_later);
         }
@@ -369,8 +380,8 @@ struct More {
 /// Whether a process can have taken so much of its own time for a call, if in windows it took `each`
 /// with the hit.
 fn is_plausible(work: f64, each: f64, cost: HitCost) -> bool {
-    let off = 2.0 * cost.uncertainty * cost.seconds;
     let likely = each - cost.seconds;
+    let off = 2.0 * cost.uncertainty * cost.seconds + OTHER_SPEED * likely.max(0.0);
     work >= (likely - off).max(LEAST_WORK) && work <= likely + off
 }
 

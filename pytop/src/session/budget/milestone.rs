@@ -14,7 +14,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pytop_common::count::MILESTONE_COUNTERS;
+use pytop_common::count::MILESTONES;
 
 use super::search::{Outcome, Price, Search};
 use crate::cpython::find_milestones;
@@ -46,6 +46,8 @@ pub(super) struct Searched<'a> {
     pub(super) file: &'a File,
     /// Its processor time.
     pub(super) used: Duration,
+    /// The thread that does nearly everything, if there is one.
+    pub(super) thread: Option<u32>,
 }
 
 /// What is known of the files of processes, and whose turn it is.
@@ -89,9 +91,7 @@ struct Searching {
 struct Found {
     probes: Vec<Probe>,
     counter: SiteId,
-    /// What that was when the milestone was found.
-    before: u64,
-    /// Passes since then.
+    /// Passes since it was found.
     seen: u64,
     /// Passes at the end of the last interval, and the processor time of the process then.
     judged: (u64, Duration),
@@ -143,7 +143,7 @@ impl Milestone {
                 (&mut searching.seen, now)
             }
             State::Found(found) => {
-                let now = kernel.passes(found.counter).saturating_sub(found.before);
+                let now = kernel.passes(found.counter);
                 (&mut found.seen, now)
             }
         };
@@ -307,7 +307,8 @@ impl Milestones {
             }
             Outcome::Found(found) => {
                 self.end(process.pid);
-                let before = kernel.passes(counter);
+                // What others do, by the clock perhaps, is not in step with the calls of this one.
+                kernel.count_passes_of(counter, process.thread);
                 let probes = place(process, [(found, counter)].into_iter(), kernel);
                 if probes.is_empty() {
                     milestone.give_up(now);
@@ -315,7 +316,6 @@ impl Milestones {
                     milestone.state = State::Found(Found {
                         probes,
                         counter,
-                        before,
                         seen: 0,
                         judged: (0, process.used),
                     });
@@ -351,7 +351,7 @@ pub(super) fn free_counter<'a>(milestones: impl Iterator<Item = &'a Milestone>) 
     while taken.next_if_eq(&free).is_some() {
         free += 1;
     }
-    (usize::from(free) < MILESTONE_COUNTERS).then_some(SiteId(free))
+    (usize::from(free) < MILESTONES).then_some(SiteId(free))
 }
 
 /// What a search may cost where so much of its time may be taken from a process, in windows of such a

@@ -248,18 +248,29 @@ impl Budget {
         for (pid, watched) in &mut self.watched {
             let Some(file) = &watched.file else { continue };
             let found = &mut watched.milestone;
+            let is_due = found.due().is_some_and(|due| due <= now);
+            let may_begin = watched.is_hot && !watched.pace.is_open();
             let process = Searched {
                 pid: *pid,
                 file,
                 used: watched.seen.used,
+                thread: if is_due {
+                    watched.clock.busiest()
+                } else {
+                    None
+                },
             };
-            let may_begin = watched.is_hot && !watched.pace.is_open();
-            if found.due().is_some_and(|due| due <= now) {
+            if is_due {
                 let pass = cost.of_pass(*pid).unwrap_or(UNMEASURED);
                 let price = milestone::price(self.allowed, watched.pace.price(), pass);
                 milestones.go_on(process, found, counter, price, kernel);
                 if found.is_found() {
-                    watched.gauge.start_passing();
+                    watched.gauge.start_passing(Reading {
+                        used: watched.clock.read().unwrap_or(watched.seen.used),
+                        at: monotonic(),
+                        passed: found.passed(),
+                        ..watched.seen
+                    });
                 }
             } else if may_begin && milestones.may_search(found, now) {
                 milestones.begin(process, found, kernel);

@@ -265,6 +265,69 @@ fn what_is_passed_by_the_clock_is_no_milestone() {
     }
 }
 
+/// Of a process that runs all the time and has a milestone.
+fn passing(milliseconds: u64, hits: u64, passed: u64) -> Reading {
+    Reading {
+        passed: Some(passed),
+        ..reading(milliseconds, hits)
+    }
+}
+
+/// What is not known well waits for the milestone that is searched, and is told by it.
+#[test]
+fn calls_before_a_milestone_was_found_are_told_by_it() {
+    let mut gauge = Gauge::counting(Reading::default());
+    gauge.close(reading(10, 16_000));
+    gauge.open(reading(300, 16_000));
+    gauge.close(reading(320, 48_000));
+    // Less is left for the functions than what is known of the cost of a hit.
+    let waiting = gauge.end_interval(reading(1_000, 48_000), 48_000, COST, true);
+    let waiting = waiting.unwrap();
+    assert_eq!((waiting.factor, waiting.uncertainty), (1.0, 1.0));
+    // 40 passes and 40,000 calls in windows, 10 passes in a millisecond outside.
+    gauge.start_passing(passing(1_100, 0, 0));
+    gauge.open(passing(1_500, 0, 4_000));
+    gauge.close(passing(1_512, 20_000, 4_020));
+    gauge.open(passing(1_700, 20_000, 5_900));
+    gauge.close(passing(1_712, 40_000, 5_920));
+    let told = gauge.end_interval(passing(2_000, 40_000, 8_800), 40_000, COST, true);
+    let told = told.unwrap();
+    // All the time outside, of which the milestone has seen less than a second.
+    let outside: f64 = (300.0 - 10.0) + (1_500.0 - 320.0) + 188.0 + 288.0;
+    let passes = 4_000.0 + (5_900.0 - 4_020.0) + (8_800.0 - 5_920.0);
+    let seen = passes / (400.0 + 188.0 + 288.0);
+    let calls = outside * seen * 1_000.0;
+    let factor = 1.0 + calls / 40_000.0;
+    assert!(
+        (told.factor / factor - 1.0).abs() < 1e-9,
+        "{told:?} {factor}"
+    );
+}
+
+/// Nobody waits for ever, and nothing waits for what does not come.
+#[test]
+fn what_waits_for_a_milestone_is_told_in_the_end() {
+    for (may_come, most) in [(true, 5), (false, 1)] {
+        let mut gauge = Gauge::counting(Reading::default());
+        gauge.close(reading(10, 16_000));
+        let mut intervals = 0;
+        loop {
+            let from = 10 + intervals * 1_000;
+            gauge.open(reading(from + 300, 0));
+            gauge.close(reading(from + 320, 32_000));
+            gauge.open(reading(from + 600, 32_000));
+            gauge.close(reading(from + 620, 64_000));
+            let now = reading(from + 1_000, 64_000);
+            let estimated = gauge.end_interval(now, 64_000, COST, may_come).unwrap();
+            intervals += 1;
+            if estimated.factor > 1.0 {
+                break;
+            }
+        }
+        assert_eq!(intervals, most, "{may_come}");
+    }
+}
+
 #[test]
 fn windows_come_several_times_a_second_and_not_in_step() {
     let mut made = Made::new(0.05, 100e-9, 1.0);
