@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use pytop::cpython::find_milestones;
-use pytop::probe::{Capacity, Kernel, Place, ProcessClock, SiteId, Target};
+use pytop::probe::{Busiest, Capacity, Kernel, Place, ProcessClock, SiteId, Target};
 
 use support::{Form, Interpreter, Python, Running, at_hand, interpreter};
 
@@ -127,8 +127,9 @@ fn a_milestone_may_be_that_of_one_thread() {
     let python = python.argument(&0).argument(&"beside");
     let mut running = python.start();
     let mut clock = ProcessClock::of(running.pid()).expect("it runs");
-    assert_eq!(clock.busiest(), None, "it is not known yet");
+    assert_eq!(clock.busiest(), Busiest::Nobody, "it is not measured");
     clock.sharpen();
+    assert_eq!(clock.busiest(), Busiest::Unknown);
     let hot = running.pid();
     let (file, places) = places(python.interpreter);
     let mut kernel = Kernel::load_with_gates(Capacity::Fixed(1024)).expect("it can count");
@@ -161,7 +162,7 @@ fn a_milestone_may_be_that_of_one_thread() {
     }
     running.say("0.5");
     let _ = running.numbers::<u64>();
-    assert_eq!(clock.busiest(), Some(hot));
+    assert_eq!(clock.busiest(), Busiest::Thread(hot));
     let passes = |counters: &[SiteId]| -> Vec<u64> {
         let counters = counters.iter();
         counters.map(|counter| kernel.passes(*counter)).collect()

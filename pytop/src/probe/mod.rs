@@ -30,7 +30,7 @@ pub use gate::{Apart, Gate};
 pub use kernel::{Description, Kernel, LoadError, Loaded, Room, SiteId, Survey};
 pub use meter::Meter;
 pub use outstanding::{Outstanding, await_all, await_for};
-pub use process_clock::ProcessClock;
+pub use process_clock::{Busiest, ProcessClock};
 pub use process_end::ProcessEnd;
 pub use program::Program;
 pub use texts::Names;

@@ -20,12 +20,25 @@ use perf_event::{Builder, Counter};
 const MOST_THREADS: usize = 64;
 /// The part of the time that a thread uses which does nearly everything.
 const NEARLY_ALL: f64 = 0.9;
+/// So much time tells which that is.
+const TELLING: Duration = Duration::from_millis(20);
 
 /// The processor time that a process has used, all its threads together.
 pub struct ProcessClock {
     pid: u32,
     clock: ClockId,
     exact: Option<Exact>,
+}
+
+/// Who uses the time of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busiest {
+    /// Too little time has been used to tell.
+    Unknown,
+    /// No thread uses nearly all of it, or there is no telling.
+    Nobody,
+    /// This one.
+    Thread(u32),
 }
 
 /// The perf events of a process, and what they add to.
@@ -79,23 +92,30 @@ impl ProcessClock {
         }
     }
 
-    /// The thread that has used nearly all of the time since [`Self::sharpen`]. `None` when there is
-    /// no such, or when that is not known.
-    pub fn busiest(&mut self) -> Option<u32> {
-        let now = self.threads()?;
-        let exact = self.exact.as_mut()?;
+    /// Which thread has used nearly all of the time since [`Self::sharpen`].
+    pub fn busiest(&mut self) -> Busiest {
+        let now = self.threads();
+        let (Some(now), Some(exact)) = (now, self.exact.as_mut()) else {
+            return Busiest::Nobody;
+        };
         // What one that is not known uses is taken for that of the thread that has started it.
         let is_known = |thread| exact.counters.iter().any(|(known, _)| known == thread);
         if !now.iter().all(is_known) {
-            return None;
+            return Busiest::Nobody;
         }
         let counters = exact.counters.iter_mut();
         let used = counters.filter_map(|(thread, counter)| Some((*thread, counter.read().ok()?)));
         let used: Vec<(u32, u64)> = used.collect();
         let all: u64 = used.iter().map(|(_, used)| used).sum();
-        let busiest = used.into_iter().max_by_key(|(_, used)| *used);
-        let busiest = busiest.filter(|(_, used)| *used as f64 >= all as f64 * NEARLY_ALL);
-        busiest.map(|(thread, _)| thread)
+        if Duration::from_nanos(all) < TELLING {
+            return Busiest::Unknown;
+        }
+        match used.into_iter().max_by_key(|(_, used)| *used) {
+            Some((thread, used)) if used as f64 >= all as f64 * NEARLY_ALL => {
+                Busiest::Thread(thread)
+            }
+            _ => Busiest::Nobody,
+        }
     }
 
     /// The threads of the process, unless there are too many.

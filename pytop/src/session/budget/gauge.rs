@@ -108,10 +108,25 @@ pub(super) struct HitCost {
 pub(super) struct Estimated {
     /// Calls made for each one that was counted.
     pub(super) factor: f64,
+    /// Calls besides, of which no window tells whose they were.
+    pub(super) besides: f64,
+    /// There was a window.
+    pub(super) has_window: bool,
     /// The part of the processor time in which the process was counted.
     pub(super) share: f64,
     /// How far off the factor may be, as a part of it.
     pub(super) uncertainty: f64,
+}
+
+/// What follows an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Another one.
+    Interval,
+    /// Another one, and perhaps a milestone by then.
+    Milestone,
+    /// Nothing: the run or the process has ended.
+    Nothing,
 }
 
 /// Own work from one call to the next takes at least so long, in seconds: no interpreter enters and
@@ -222,14 +237,14 @@ impl Gauge {
     }
 
     /// Ends the interval, in which `counted` calls were counted, and begins the next, in which
-    /// hits are seen from 0 again. `None` when all of it was counted. What is poorly known waits for the
-    /// next interval, if a milestone `may_come`.
+    /// hits are seen from 0 again. `None` when all of it was counted. What is not known, or poorly, waits
+    /// for what is `next`.
     pub(super) fn end_interval(
         &mut self,
         now: Reading,
         counted: u64,
         cost: HitCost,
-        may_come: bool,
+        next: Next,
     ) -> Option<Estimated> {
         let is_open = self.window.is_some();
         self.end_window(now);
@@ -260,15 +275,25 @@ impl Gauge {
         windows.hits = all_counted.min(windows.hits * unseen);
         let told_later = Estimated {
             factor: 1.0,
+            besides: 0.0,
+            has_window: windows.used > 0.0,
             share: ((windows.used + whole.0) / all.max(f64::MIN_POSITIVE)).min(1.0),
             uncertainty: 1.0,
         };
         if windows.hits <= 0.0 || windows.used <= 0.0 {
-            if windows.used <= 0.0 {
-                // There was no window: the next ones tell.
-                self.owed = outside;
+            if windows.used > 0.0 {
+                return Some(told_later);
             }
-            return Some(told_later);
+            // There was no window. The next ones tell, or those before.
+            if next != Next::Nothing {
+                self.owed = outside;
+                return Some(told_later);
+            }
+            let counted = (all_counted - whole.1 * unseen).max(0.0);
+            return Some(Estimated {
+                besides: (self.as_before(&outside, cost) - counted).max(0.0),
+                ..told_later
+            });
         }
         for (window, hits) in within.iter().filter(|(window, _)| window.known > 0.0) {
             if self.passed.len() == RECENT {
@@ -293,7 +318,7 @@ impl Gauge {
         });
         let is_poor = by_work.off.max(by_work.least_off) > POOR;
         let is_silent = self.passed.is_empty() || outside.all_passes().is_none();
-        if is_poor && may_come && is_silent && outside.elapsed < PATIENCE {
+        if is_poor && next == Next::Milestone && is_silent && outside.elapsed < PATIENCE {
             self.owed = outside;
             return Some(told_later);
         }
@@ -306,6 +331,8 @@ impl Gauge {
         let used = windows.used + whole.0 + edges;
         Some(Estimated {
             factor,
+            besides: 0.0,
+            has_window: true,
             share: (used / (used + rest)).min(1.0),
             uncertainty: ((factor - 1.0) / factor * more.off).max(more.least_off),
         })
@@ -314,19 +341,42 @@ impl Gauge {
     /// The calls outside of windows, by the passes of the milestone there. `beyond` were counted that no
     /// window has.
     fn by_milestones(&self, outside: &Span, beyond: f64) -> Option<More> {
-        let windows = self.passed.iter().copied();
-        let (hits, passes) = windows.clone().fold((0.0, 0.0), |sum, window| {
-            (sum.0 + window.0, sum.1 + window.1)
-        });
-        if passes <= 0.0 {
-            return None;
-        }
-        let each = hits / passes;
+        let each = self.for_each_pass()?;
+        let windows = self.passed.len() as f64;
+        let passes: f64 = self.passed.iter().map(|(_, passes)| passes).sum();
+        // Of passes that come at equal distances, a window has one more or less by chance; a single
+        // window does not tell whether they do.
+        let by_chance = if windows < 2.0 {
+            passes.sqrt().recip()
+        } else {
+            (windows / 6.0).sqrt() / passes
+        };
         Some(More {
             calls: (outside.all_passes()? * each - beyond).max(0.0),
-            off: spread(windows, each),
+            off: spread(self.passed.iter().copied(), each)
+                .unwrap_or(0.0)
+                .max(by_chance),
             least_off: 0.0,
         })
+    }
+
+    /// Calls for each pass of the milestone, in the last windows.
+    fn for_each_pass(&self) -> Option<f64> {
+        let (hits, passes) = self.passed.iter().fold((0.0, 0.0), |sum, window| {
+            (sum.0 + window.0, sum.1 + window.1)
+        });
+        (passes > 0.0).then(|| hits / passes)
+    }
+
+    /// The calls outside of windows, if they were as they are known to be from earlier intervals.
+    fn as_before(&self, outside: &Span, cost: HitCost) -> f64 {
+        let by_milestone = outside.all_passes().zip(self.for_each_pass());
+        let (used, hits) = self.recent;
+        match by_milestone {
+            Some((passes, each)) => passes * each,
+            None if hits > 0.0 => outside.own(cost) / own_work(used / hits, cost).0,
+            None => 0.0,
+        }
     }
 }
 
@@ -362,7 +412,7 @@ impl<'a> Windows<'a> {
         let times = self.each.iter().map(|(span, hits)| (span.own(cost), *hits));
         More {
             calls: by_work.min(by_clock),
-            off: work_off.hypot(spread(times, each)),
+            off: work_off.hypot(spread(times, each).unwrap_or(1.0)),
             least_off: if by_work > by_clock { 1.0 } else { 0.0 },
         }
     }
@@ -407,16 +457,13 @@ fn positive(left: f64, cost: HitCost) -> f64 {
 }
 
 /// How far a sum may be off by chance that is `each` times another one, as a part of it: windows, of
-/// which these are the two numbers, are a sample.
-fn spread(windows: impl Iterator<Item = (f64, f64)>, each: f64) -> f64 {
+/// which these are the two numbers, are a sample. `None` where there are too few.
+fn spread(windows: impl Iterator<Item = (f64, f64)>, each: f64) -> Option<f64> {
     let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
     for (number, other) in windows {
         count += 1.0;
         sum += other * each;
         squares += (number - other * each).powi(2);
     }
-    if count < 2.0 || sum <= 0.0 {
-        return 1.0;
-    }
-    (squares * count / (count - 1.0)).sqrt() / sum
+    (count >= 2.0 && sum > 0.0).then(|| (squares * count / (count - 1.0)).sqrt() / sum)
 }

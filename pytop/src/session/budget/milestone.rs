@@ -30,6 +30,8 @@ const SEARCHED: u16 = 64;
 const SHARE: (f64, f64) = (0.3, 0.6);
 /// One that takes more than so much of what is allowed is given up: the process does something else now.
 const TOO_MUCH: f64 = 0.9;
+/// One that is not passed in so much processor time, in seconds, is given up likewise.
+const PASSED_IN: f64 = 0.1;
 /// After a search without a result, or a milestone that was given up, the next search waits so long, and
 /// twice as long each time.
 const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
@@ -46,8 +48,6 @@ pub(super) struct Searched<'a> {
     pub(super) file: &'a File,
     /// Its processor time.
     pub(super) used: Duration,
-    /// The thread that does nearly everything, if there is one.
-    pub(super) thread: Option<u32>,
 }
 
 /// What is known of the files of processes, and whose turn it is.
@@ -76,11 +76,12 @@ enum State {
 struct Searching {
     search: Search,
     probes: Vec<Probe>,
+    /// The thread whose passes count, if not all do: what others do, by the clock perhaps, is not in
+    /// step with the calls of the one that makes them.
+    thread: Option<u32>,
     /// The first of its counters.
     first: u16,
-    /// What they were at the beginning of this look.
-    before: Vec<u64>,
-    /// The processor time of the process then.
+    /// The processor time of the process at the beginning of this look.
     began: Duration,
     /// Passes since then.
     seen: u64,
@@ -166,13 +167,14 @@ impl Milestone {
     }
 
     /// An interval has ended, at this time of the process: gives up a milestone that costs more than it
-    /// should. `allowed` is the part of its time that the process may lose, `pass` what a pass takes.
+    /// should, or is not passed any more. `allowed` is the part of its time that the process may lose, `pass` what a pass takes.
     pub(super) fn judge(&mut self, now: Instant, used: Duration, pass: f64, allowed: f64) {
         if let State::Found(found) = &mut self.state {
             let (passes, from) = mem::replace(&mut found.judged, (found.seen, used));
             let took = used.saturating_sub(from).as_secs_f64();
-            let spent = found.seen.saturating_sub(passes) as f64 * pass;
-            if spent > took * allowed * TOO_MUCH {
+            let new = found.seen.saturating_sub(passes);
+            let is_passed = new > 0 || took < PASSED_IN;
+            if !is_passed || new as f64 * pass > took * allowed * TOO_MUCH {
                 self.give_up(now);
             }
         }
@@ -209,10 +211,8 @@ impl Milestone {
 impl Searching {
     /// Passes of each place since the beginning of this look.
     fn passes(&self, kernel: &Kernel) -> Vec<u64> {
-        let counters = (self.first..).map(SiteId).zip(&self.before);
-        counters
-            .map(|(counter, before)| kernel.passes(counter).saturating_sub(*before))
-            .collect()
+        let counters = (self.first..).map(SiteId).take(self.search.places().len());
+        counters.map(|counter| kernel.passes(counter)).collect()
     }
 }
 
@@ -223,10 +223,12 @@ impl Milestones {
         rested && self.searching.is_none()
     }
 
-    /// Begins a search. The process rests again where there is nothing to be searched.
+    /// Begins a search among what a thread passes, or all do. The process rests again where there is
+    /// nothing to be searched.
     pub(super) fn begin(
         &mut self,
         process: Searched<'_>,
+        thread: Option<u32>,
         milestone: &mut Milestone,
         kernel: &mut Kernel,
     ) {
@@ -239,39 +241,40 @@ impl Milestones {
         let search = Search::new(places.to_vec());
         let until = Instant::now() + PATIENCE;
         self.searching = Some(process.pid);
-        self.count(process, milestone, search, (0, until), kernel);
+        let searching = Searching {
+            search,
+            probes: Vec::new(),
+            thread,
+            first: 0,
+            began: process.used,
+            seen: 0,
+            due: until,
+            until,
+        };
+        self.count(process, milestone, searching, kernel);
     }
 
-    /// Counts the places of a search by the counters from `first` on.
+    /// Counts the places of a search from now on.
     fn count(
         &mut self,
         process: Searched<'_>,
         milestone: &mut Milestone,
-        search: Search,
-        (first, until): (u16, Instant),
+        mut searching: Searching,
         kernel: &mut Kernel,
     ) {
-        let counters = (first..).map(SiteId).take(search.places().len());
-        let before = counters.clone().map(|counter| kernel.passes(counter));
-        let before: Vec<u64> = before.collect();
-        let places = search.places().iter().copied().zip(counters);
-        let probes = place(process, places, kernel);
+        let places = searching.search.places().iter().copied();
+        let places: Vec<_> = places.zip((searching.first..).map(SiteId)).collect();
+        searching.probes = place(process, &places, searching.thread, kernel);
         let now = Instant::now();
-        if probes.is_empty() {
+        if searching.probes.is_empty() {
             self.end(process.pid);
             milestone.give_up(now);
             return;
         }
-        milestone.state = State::Searching(Searching {
-            search,
-            probes,
-            first,
-            before,
-            began: process.used,
-            seen: 0,
-            due: now + LOOKS.0,
-            until,
-        });
+        searching.began = process.used;
+        searching.seen = 0;
+        searching.due = now + LOOKS.0;
+        milestone.state = State::Searching(searching);
     }
 
     /// Goes on with a search. `counter` is the number of one that nobody has.
@@ -297,19 +300,20 @@ impl Milestones {
             searching.due = now + left.clamp(LOOKS.0, LOOKS.1);
             return;
         }
+        let resting = State::Resting { until: now };
+        let State::Searching(mut searching) = mem::replace(&mut milestone.state, resting) else {
+            return;
+        };
         // They go only after the next ones have come, as these may be among them.
         let probes = mem::take(&mut searching.probes);
         match outcome {
             Outcome::Narrow => {
-                let search = mem::replace(&mut searching.search, Search::new(Vec::new()));
-                let others = (SEARCHED - searching.first, searching.until);
-                self.count(process, milestone, search, others, kernel);
+                searching.first = SEARCHED - searching.first;
+                self.count(process, milestone, searching, kernel);
             }
             Outcome::Found(found) => {
                 self.end(process.pid);
-                // What others do, by the clock perhaps, is not in step with the calls of this one.
-                kernel.count_passes_of(counter, process.thread);
-                let probes = place(process, [(found, counter)].into_iter(), kernel);
+                let probes = place(process, &[(found, counter)], searching.thread, kernel);
                 if probes.is_empty() {
                     milestone.give_up(now);
                 } else {
@@ -364,19 +368,23 @@ pub(super) fn price(allowed: f64, window: f64, pass: f64) -> Price {
     }
 }
 
-/// Places milestones in a process, each with its counter. None where that is not possible.
+/// Places milestones in a process, each with its counter, which begins at 0. None where that is not
+/// possible.
 fn place(
     process: Searched<'_>,
-    places: impl Iterator<Item = (u64, SiteId)>,
+    places: &[(u64, SiteId)],
+    thread: Option<u32>,
     kernel: &mut Kernel,
 ) -> Vec<Probe> {
-    let places: Vec<_> = places
-        .map(|(offset, site)| Place {
-            offset,
-            semaphore_offset: None,
-            site,
-        })
-        .collect();
+    let places = places.iter().map(|(offset, site)| Place {
+        offset: *offset,
+        semaphore_offset: None,
+        site: *site,
+    });
+    let places: Vec<_> = places.collect();
+    for place in &places {
+        kernel.count_passes_of(place.site, thread);
+    }
     let target = Target {
         file: &process.file.file,
         path: &process.file.path,

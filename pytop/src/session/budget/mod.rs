@@ -11,6 +11,7 @@ pub(super) mod arrivals;
 mod gauge;
 mod milestone;
 mod pace;
+mod scale;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -23,14 +24,15 @@ use foldhash::{HashMap, HashMapExt as _};
 use nix::time::{ClockId, clock_gettime};
 
 use self::arrivals::Arrivals;
-use self::gauge::{Estimated, Gauge, HitCost, Reading};
+use self::gauge::{Estimated, Gauge, HitCost, Next, Reading};
 use self::milestone::{Milestone, Milestones, Searched};
 use self::pace::{Look, Pace, Step};
+use self::scale::{Called, Scale};
 use super::attachments::{Attachments, File, release};
 use super::cost::CostMeter;
 use crate::discover::ProcessEvent;
 use crate::model::{Estimate, Method, ProcessStatus, Row};
-use crate::probe::{Kernel, Probe, ProcessClock};
+use crate::probe::{Busiest, Kernel, Probe, ProcessClock};
 
 /// What a hit is taken to cost where it cannot be measured, in seconds: more than it does.
 const UNMEASURED: f64 = 2e-6;
@@ -78,6 +80,8 @@ struct Watched {
     pace: Pace,
     gauge: Gauge,
     milestone: Milestone,
+    /// What was counted of it in the last interval that had a window.
+    called: Vec<Called>,
     /// As of the last look.
     seen: Reading,
 }
@@ -173,6 +177,7 @@ impl Budget {
             pace: Pace::new(self.allowed, now, seed(pid)),
             gauge: Gauge::counting(seen),
             milestone: Milestone::new(now),
+            called: Vec::new(),
             seen,
         };
         self.watched.insert(pid, watched);
@@ -254,11 +259,6 @@ impl Budget {
                 pid: *pid,
                 file,
                 used: watched.seen.used,
-                thread: if is_due {
-                    watched.clock.busiest()
-                } else {
-                    None
-                },
             };
             if is_due {
                 let pass = cost.of_pass(*pid).unwrap_or(UNMEASURED);
@@ -273,7 +273,12 @@ impl Budget {
                     });
                 }
             } else if may_begin && milestones.may_search(found, now) {
-                milestones.begin(process, found, kernel);
+                let thread = match watched.clock.busiest() {
+                    Busiest::Unknown => continue,
+                    Busiest::Nobody => None,
+                    Busiest::Thread(thread) => Some(thread),
+                };
+                milestones.begin(process, thread, found, kernel);
             }
             let is_long = found.is_found() && self.interval.1 >= LONG_INTERVAL;
             watched.pace.lengthen(is_long);
@@ -387,41 +392,54 @@ impl Budget {
     pub(super) fn estimate(
         &mut self,
         processes: &mut [ProcessStatus],
-        rows: &mut [Row],
+        rows: &mut Vec<Row>,
         cost: &CostMeter,
         is_last: bool,
     ) {
         let now = Instant::now();
         self.interval = (now, now - self.interval.0);
-        let mut factors: HashMap<u32, (f64, u64)> = HashMap::new();
+        let mut estimates: HashMap<u32, Scale> = HashMap::new();
         for process in processes.iter_mut() {
             let Some(watched) = self.watched.get_mut(&process.pid) else {
                 continue;
             };
-            if let Some(estimated) = watched.end_interval(
-                process.calls,
-                cost,
-                (self.allowed, is_last || process.ended),
-            ) {
-                factors.insert(process.pid, (estimated.factor, 0));
+            let is_last = is_last || process.ended;
+            if let Some(estimated) =
+                watched.end_interval(process.calls, cost, self.allowed, is_last)
+            {
                 process.estimate = Some(Estimate {
                     counted: estimated.share,
                     uncertainty: estimated.uncertainty,
                 });
+                let before = if estimated.besides > 0.0 {
+                    watched.called.clone()
+                } else {
+                    Vec::new()
+                };
+                if estimated.has_window {
+                    watched.called.clear();
+                }
+                let scale = Scale::of(&estimated, before);
+                estimates.insert(process.pid, scale);
             }
         }
-        if factors.is_empty() {
+        if estimates.is_empty() {
             return;
         }
-        for row in rows {
-            if let Some((factor, calls)) = factors.get_mut(&row.function.pid) {
-                row.calls = scaled(row.calls, *factor);
-                *calls += row.calls;
+        for row in rows.iter_mut() {
+            let pid = row.function.pid;
+            if let Some(scale) = estimates.get_mut(&pid) {
+                if scale.is_of_windows()
+                    && let Some(watched) = self.watched.get_mut(&pid)
+                {
+                    watched.called.push((Arc::clone(&row.function), row.calls));
+                }
+                row.calls = scale.scaled(row);
             }
         }
         for process in processes {
-            if let Some((_, calls)) = factors.get(&process.pid) {
-                process.calls = *calls;
+            if let Some(scale) = estimates.remove(&process.pid) {
+                process.calls = scale.finish(rows);
             }
         }
     }
@@ -512,11 +530,16 @@ impl Watched {
         &mut self,
         counted: u64,
         cost: &CostMeter,
-        (allowed, is_last): (f64, bool),
+        allowed: f64,
+        is_last: bool,
     ) -> Option<Estimated> {
         let cost = self.cost(cost);
-        let may_come = !is_last && self.file.is_some() && self.milestone.may_come();
-        let estimated = self.gauge.end_interval(self.seen, counted, cost, may_come);
+        let next = match self.file {
+            _ if is_last => Next::Nothing,
+            Some(_) if self.milestone.may_come() => Next::Milestone,
+            _ => Next::Interval,
+        };
+        let estimated = self.gauge.end_interval(self.seen, counted, cost, next);
         self.seen.hits = 0;
         self.careful_before = self.careful;
         let used = self.seen.used;
@@ -532,16 +555,6 @@ impl Watched {
 /// The time, by the clock that the kernel's programs read as well (`bpf_ktime_get_ns`).
 fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
-}
-
-fn scaled(calls: u64, factor: f64) -> u64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a cast from float to integer saturates, and calls are not negative"
-    )]
-    let scaled = (calls as f64 * factor).round() as u64;
-    scaled
 }
 
 /// Different for each process and run, so that windows of one are not those of another.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::gauge::{Estimated, Gauge, HitCost, Reading};
+use super::gauge::{Estimated, Gauge, HitCost, Next, Reading};
 use super::pace::{Look, Pace, Step};
 
 /// The cost of a hit in seconds.
@@ -157,7 +157,7 @@ impl Made {
         self.seen = self.read();
         let estimated = self
             .gauge
-            .end_interval(self.seen, self.seen.hits, COST, false);
+            .end_interval(self.seen, self.seen.hits, COST, Next::Interval);
         let (calls, hits) = (self.calls, self.hits);
         (self.calls, self.hits) = (0.0, 0.0);
         self.seen.hits = 0;
@@ -281,7 +281,7 @@ fn calls_before_a_milestone_was_found_are_told_by_it() {
     gauge.open(reading(300, 16_000));
     gauge.close(reading(320, 48_000));
     // Less is left for the functions than what is known of the cost of a hit.
-    let waiting = gauge.end_interval(reading(1_000, 48_000), 48_000, COST, true);
+    let waiting = gauge.end_interval(reading(1_000, 48_000), 48_000, COST, Next::Milestone);
     let waiting = waiting.unwrap();
     assert_eq!((waiting.factor, waiting.uncertainty), (1.0, 1.0));
     // 40 passes and 40,000 calls in windows, 10 passes in a millisecond outside.
@@ -290,7 +290,7 @@ fn calls_before_a_milestone_was_found_are_told_by_it() {
     gauge.close(passing(1_512, 20_000, 4_020));
     gauge.open(passing(1_700, 20_000, 5_900));
     gauge.close(passing(1_712, 40_000, 5_920));
-    let told = gauge.end_interval(passing(2_000, 40_000, 8_800), 40_000, COST, true);
+    let told = gauge.end_interval(passing(2_000, 40_000, 8_800), 40_000, COST, Next::Milestone);
     let told = told.unwrap();
     // All the time outside, of which the milestone has seen less than a second.
     let outside: f64 = (300.0 - 10.0) + (1_500.0 - 320.0) + 188.0 + 288.0;
@@ -307,7 +307,7 @@ fn calls_before_a_milestone_was_found_are_told_by_it() {
 /// Nobody waits for ever, and nothing waits for what does not come.
 #[test]
 fn what_waits_for_a_milestone_is_told_in_the_end() {
-    for (may_come, most) in [(true, 5), (false, 1)] {
+    for (next, most) in [(Next::Milestone, 5), (Next::Interval, 1)] {
         let mut gauge = Gauge::counting(Reading::default());
         gauge.close(reading(10, 16_000));
         let mut intervals = 0;
@@ -318,13 +318,39 @@ fn what_waits_for_a_milestone_is_told_in_the_end() {
             gauge.open(reading(from + 600, 32_000));
             gauge.close(reading(from + 620, 64_000));
             let now = reading(from + 1_000, 64_000);
-            let estimated = gauge.end_interval(now, 64_000, COST, may_come).unwrap();
+            let estimated = gauge.end_interval(now, 64_000, COST, next).unwrap();
             intervals += 1;
             if estimated.factor > 1.0 {
                 break;
             }
         }
-        assert_eq!(intervals, most, "{may_come}");
+        assert_eq!(intervals, most, "{next:?}");
+    }
+}
+
+/// The last interval may be too short for a window. What happened before tells how much was called.
+#[test]
+fn a_last_interval_without_a_window_is_told_as_those_before() {
+    for milestone in [None, Some(0)] {
+        let passing = |milliseconds, hits, passed| Reading {
+            passed: milestone.map(|first: u64| first + passed),
+            ..reading(milliseconds, hits)
+        };
+        let mut gauge = Gauge::counting(reading(0, 0));
+        gauge.close(reading(10, 1_000));
+        gauge.start_passing(passing(10, 1_000, 0));
+        // 1 us of own work for each call, and ten calls for each pass.
+        gauge.open(passing(110, 1_000, 10_000));
+        gauge.close(passing(126, 11_000, 11_000));
+        gauge.open(passing(226, 11_000, 21_000));
+        gauge.close(passing(242, 21_000, 22_000));
+        let now = passing(342, 21_000, 32_000);
+        let told = gauge.end_interval(now, 21_000, COST, Next::Milestone);
+        assert!(told.unwrap().besides <= 0.0);
+        let now = passing(442, 0, 42_000);
+        let told = gauge.end_interval(now, 0, COST, Next::Nothing).unwrap();
+        assert!(told.factor <= 1.0);
+        assert!((told.besides / 100_000.0 - 1.0).abs() < 0.06, "{told:?}");
     }
 }
 
@@ -400,16 +426,21 @@ fn what_stands_still_outside_of_windows_has_been_counted() {
     let mut gauge = Gauge::counting(Reading::default());
     gauge.close(reading(10, 100));
     gauge.open(reading(10, 100));
-    assert_eq!(gauge.end_interval(reading(20, 200), 200, COST, false), None);
+    assert_eq!(
+        gauge.end_interval(reading(20, 200), 200, COST, Next::Interval),
+        None
+    );
     // From here on it is closed while the process runs, and nothing is counted.
     gauge.close(reading(20, 0));
-    let nothing = gauge.end_interval(reading(120, 0), 0, COST, false).unwrap();
+    let nothing = gauge
+        .end_interval(reading(120, 0), 0, COST, Next::Interval)
+        .unwrap();
     assert_eq!((nothing.factor, nothing.share), (1.0, 0.0));
     // The next window tells what was called in all of that time.
     gauge.open(reading(220, 0));
     gauge.close(reading(240, 1000));
     let late = gauge
-        .end_interval(reading(240, 1000), 1000, COST, false)
+        .end_interval(reading(240, 1000), 1000, COST, Next::Interval)
         .unwrap();
     let work = 0.020 - 1000.0 * COST.seconds;
     assert!(
@@ -426,7 +457,7 @@ fn the_time_before_the_first_window_tells_nothing_of_what_follows() {
     gauge.close(reading(300, 30_000));
     gauge.open(reading(400, 30_000));
     gauge.close(reading(420, 40_000));
-    let estimated = gauge.end_interval(reading(500, 40_000), 40_000, COST, false);
+    let estimated = gauge.end_interval(reading(500, 40_000), 40_000, COST, Next::Interval);
     let factor = estimated.expect("it was not counted always").factor;
     let work = 2e-6 - COST.seconds;
     let outside = 0.180 / work;
@@ -448,11 +479,16 @@ fn one_that_calms_down_outside_of_windows_is_not_taken_for_busy() {
     };
     gauge.close(reading(100_000, 100, 150_000));
     let cost = COST;
-    gauge.end_interval(reading(100_000, 100, 150_000), 150_000, cost, false);
+    gauge.end_interval(
+        reading(100_000, 100, 150_000),
+        150_000,
+        cost,
+        Next::Interval,
+    );
     // Busy for half a second, then it calls once in 50 ms.
-    gauge.end_interval(reading(500_000, 500, 0), 0, cost, false);
+    gauge.end_interval(reading(500_000, 500, 0), 0, cost, Next::Interval);
     gauge.open(reading(600_000, 600, 0));
-    let calm = gauge.end_interval(reading(600_200, 1_000, 8), 8, cost, false);
+    let calm = gauge.end_interval(reading(600_200, 1_000, 8), 8, cost, Next::Interval);
     let calm = calm.unwrap();
     assert!(calm.factor < 4.0 && calm.uncertainty >= 1.0, "{calm:?}");
 }
