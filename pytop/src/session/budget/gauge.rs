@@ -430,8 +430,9 @@ struct More {
 /// Whether a process can have taken so much of its own time for a call, if in windows it took `each`
 /// with the hit.
 fn is_plausible(work: f64, each: f64, cost: HitCost) -> bool {
-    let likely = each - cost.seconds;
-    let off = 2.0 * cost.uncertainty * cost.seconds + OTHER_SPEED * likely.max(0.0);
+    // Where a hit is taken to cost more than all that was used, what it costs is not known that well.
+    let likely = (each - cost.seconds).max(LEAST_WORK);
+    let off = 2.0 * cost.uncertainty * cost.seconds + OTHER_SPEED * likely;
     work >= (likely - off).max(LEAST_WORK) && work <= likely + off
 }
 

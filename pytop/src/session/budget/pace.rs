@@ -249,7 +249,7 @@ impl Pace {
                 self.calm = 0;
             }
             if self.calm >= self.calm_needed {
-                self.account = self.account.max(0.0);
+                self.account = BURST;
                 self.state = State::Always { since: at };
                 return Step::Settle;
             }
