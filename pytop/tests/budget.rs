@@ -3,11 +3,11 @@
 mod support;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{
-    Counted, Form, Python, Pytop, Running, Snapshot, assert_functions, functions, interpreter,
-    machine_wide,
+    Counted, DEADLINE, Form, Python, Pytop, Running, Snapshot, assert_functions, functions,
+    has_own_code, interpreter, machine_wide,
 };
 
 /// Whatever else runs makes the processors slower, so that one test runs at a time.
@@ -121,6 +121,40 @@ fn a_hot_process_keeps_its_speed_and_its_calls_are_estimated() {
             }
         }
     }
+}
+
+/// Neither what counts calls nor what counts passes of milestones.
+#[test]
+fn nothing_stays_behind_in_a_hot_process() {
+    let _alone = alone();
+    let (python, mut running) = hot("3.9", 0);
+    let (pid, file) = (running.pid(), &python.interpreter.executable);
+    assert!(has_own_code(pid, file));
+    let arguments = ["-p", &pid.to_string(), "--max-overhead", "5", "-d", "0.5"];
+    for killed in [false, true] {
+        let mut pytop = Pytop::start(arguments);
+        running.say("3");
+        // Some intervals after it was found out, its milestone is there.
+        let mut estimated = 0;
+        while estimated < 3 {
+            let snapshot = pytop.snapshot();
+            let mut processes = snapshot.processes.iter();
+            estimated += usize::from(processes.any(|process| process.estimated.is_some()));
+        }
+        assert!(!has_own_code(pid, file), "a milestone has a breakpoint");
+        if killed {
+            pytop.kill();
+        } else {
+            pytop.interrupt();
+        }
+        // Nobody tells what the kernel has done, so this asks again and again.
+        let deadline = Instant::now() + DEADLINE;
+        while !has_own_code(pid, file) {
+            assert!(Instant::now() < deadline, "a breakpoint stays behind");
+        }
+        done(&running);
+    }
+    running.end_well();
 }
 
 /// What another thread does by the clock says nothing of the calls.

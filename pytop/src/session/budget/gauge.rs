@@ -432,7 +432,7 @@ struct More {
 fn is_plausible(work: f64, each: f64, cost: HitCost) -> bool {
     // Where a hit is taken to cost more than all that was used, what it costs is not known that well.
     let likely = (each - cost.seconds).max(LEAST_WORK);
-    let off = 2.0 * cost.uncertainty * cost.seconds + OTHER_SPEED * likely;
+    let off = 3.0 * cost.uncertainty * cost.seconds + OTHER_SPEED * likely;
     work >= (likely - off).max(LEAST_WORK) && work <= likely + off
 }
 

@@ -2,7 +2,7 @@
 //! what they are good for, and [`Search`] for how one is found.
 //!
 //! ```text
-//!              48 places                  one of them
+//!              60 places                  one of them
 //!   Resting ──────────────▶ Searching ──────────────────▶ Found
 //!      ▲                        │                           │
 //!      └──── there is none ─────┴── costs too much, or is ──┘

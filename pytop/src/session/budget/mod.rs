@@ -5,7 +5,7 @@
 //! windows; see [`Gate`](crate::probe::Gate) for how no call of the others is lost by that. This is the
 //! edge between what decides and what is: it reads how much processor time processes have used and
 //! how often they ran into their probes, asks [`Pace`] what to do, does it, and has [`Gauge`] make
-//! estimates of what was counted.
+//! estimates of what was counted, with the help of a [`Milestone`] if there is one.
 
 pub(super) mod arrivals;
 mod gauge;

@@ -34,7 +34,7 @@ const DEBT: f64 = 4.0;
 const MARGIN: f64 = 0.8;
 /// Processor time from one window to the next, in seconds, unless they get too short.
 const PERIOD: f64 = 0.110;
-/// Likewise where windows have to be longer, to have enough of what happens now and then.
+/// Likewise where windows have to be longer, to have several passes of a milestone each.
 const LONG_PERIOD: f64 = 0.500;
 /// The shortest window, in seconds of the process's processor time.
 const WINDOW: f64 = 0.003;

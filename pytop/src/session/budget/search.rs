@@ -5,7 +5,7 @@
 //! is over soon; those that were passed too often are left out, and the rest is counted for longer.
 //!
 //! ```text
-//! 48 places, 5 ms ──▶ 46 are left, 40 ms: none is passed too often, and this one most
+//! 60 places, 5 ms ──▶ 58 are left, 40 ms: none is passed too often, and this one most
 //! ```
 //!
 //! Nothing here knows a clock, a process, or a probe.
