@@ -299,6 +299,7 @@ const _: () = {
     assert!(size_of::<FrameText>() == 776);
     assert!(size_of::<ProcessName>() == 24);
     assert!(size_of::<ProblemKey>() == 8);
+    assert!(size_of::<Milestone>() == 16);
 };
 
 #[cfg(feature = "user")]

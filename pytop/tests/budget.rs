@@ -5,8 +5,9 @@ mod support;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use support::{
-    Counted, DEADLINE, Form, Python, Pytop, Running, Snapshot, assert_functions, functions,
+    Counted, DEADLINE, Form, Marked, Python, Pytop, Running, Snapshot, assert_functions, functions,
     has_own_code, interpreter, machine_wide,
 };
 
@@ -175,6 +176,39 @@ fn another_thread_does_not_mislead_estimates() {
         let ratio = told / called.calls[0] as f64;
         println!("Python {name}: told {ratio:.3} of the calls");
         assert!((0.75..=1.25).contains(&ratio), "Python {name}: {ratio}");
+    }
+}
+
+/// The kernel waits for one named event after the other, long after their breakpoints could be gone: the
+/// processes do not wait with it.
+#[test]
+fn breakpoints_go_before_the_kernel_has_waited() {
+    let _alone = alone();
+    let names = ["3.9", "3.11", "3.13", "3.14", "3.15"];
+    let start = |name| {
+        let python = Python::new(interpreter(name), Form::Chroot, "loop.py");
+        python.argument(&2000).start()
+    };
+    let mut running = names.map(start);
+    let pids = running.each_ref().map(Running::pid);
+    let [old, .., new] = pids;
+    let marked = [(old, "3.9"), (new, "3.15")]
+        .map(|(pid, name)| Marked::find(pid, &interpreter(name).executable));
+    let list = pids.map(|pid| pid.to_string()).join(",");
+    let pytop = Pytop::start(["--max-overhead", "5", "-p", &list]);
+    running.iter_mut().for_each(Running::run);
+    assert!(marked.iter().all(Marked::is_probed));
+    let asked = Instant::now();
+    pytop.signal(Signal::SIGTERM);
+    marked.iter().for_each(Marked::await_untouched);
+    let gone = asked.elapsed();
+    let counted = pytop.finish();
+    let ended = asked.elapsed();
+    println!("breakpoints gone after {gone:.0?}, pytop after {ended:.0?}");
+    assert!(gone < ended / 2, "{gone:?} of {ended:?}");
+    for mut running in running {
+        assert!(counted.calls(running.pid()) >= 2000);
+        running.end_well();
     }
 }
 

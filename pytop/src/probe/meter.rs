@@ -1,12 +1,14 @@
 //! What a hit costs on this machine.
 //!
-//! pytop places a probe on a function of its own, counts it as it counts any other, and takes the
+//! pytop places probes on functions of its own, counts them as it counts any other, and takes the
 //! time of some hundred hits. Without a probe they take next to nothing, so this is what a hit
-//! costs: the trap, the kernel's way to the program and back, and the counting. The function goes
-//! round a loop that begins with a `nop`, which the kernel emulates, as it does the instructions that
-//! are probed elsewhere. Were it called for each hit, its return would cost as much again as a
-//! quarter of the hit, and not always: the processor foresees where a function returns to, and
-//! forgets that at a trap.
+//! costs: the trap, the kernel's way to the program and back, and the counting.
+//!
+//! A function returns to where the processor foresees, unless a trap has made it forget that: on some
+//! processors each return after a trap costs a third of the trap, on others nothing. So there are two
+//! functions. One goes round a loop that passes its probe, and what it takes is the trap's alone. The
+//! other has its probe two calls deep. Both probes are at a `nop`, which the kernel emulates, as it does
+//! the instructions that are probed elsewhere.
 
 use std::arch::global_asm;
 use std::ffi::{CStr, c_char};
@@ -24,38 +26,93 @@ use super::program::Program;
 use super::uprobe::{Place, Probe, Target};
 use crate::discover::ProcRoot;
 
-/// Goes round once more if the fourth argument says so.
+/// The two functions. `w3` and `ecx` are the fourth argument.
 #[cfg(target_arch = "x86_64")]
-macro_rules! again {
+macro_rules! passes {
     () => {
-        "dec ecx\njnz pytop_metered"
+        "pytop_passed:
+         nop
+         dec ecx
+         jnz pytop_passed
+         ret"
+    };
+}
+#[cfg(target_arch = "x86_64")]
+macro_rules! calls {
+    () => {
+        "pytop_returned:
+         call 2f
+         dec ecx
+         jnz pytop_returned
+         ret
+         2:
+         call pytop_called
+         ret
+         pytop_called:
+         nop
+         ret"
     };
 }
 #[cfg(target_arch = "aarch64")]
-macro_rules! again {
+macro_rules! passes {
     () => {
-        "subs w3, w3, #1\nb.ne pytop_metered"
+        "pytop_passed:
+         nop
+         subs w3, w3, #1
+         b.ne pytop_passed
+         ret"
+    };
+}
+#[cfg(target_arch = "aarch64")]
+macro_rules! calls {
+    () => {
+        "pytop_returned:
+         stp x29, x30, [sp, #-16]!
+         1:
+         bl 2f
+         subs w3, w3, #1
+         b.ne 1b
+         ldp x29, x30, [sp], #16
+         ret
+         2:
+         stp x29, x30, [sp, #-16]!
+         bl pytop_called
+         ldp x29, x30, [sp], #16
+         ret
+         pytop_called:
+         nop
+         ret"
     };
 }
 
 global_asm!(
     ".pushsection .text.pytop_metered,\"ax\",%progbits",
-    ".hidden pytop_metered",
-    ".globl pytop_metered",
-    ".type pytop_metered, %function",
+    ".hidden pytop_passed, pytop_returned, pytop_called",
+    ".globl pytop_passed, pytop_returned, pytop_called",
+    ".type pytop_passed, %function",
+    ".type pytop_returned, %function",
+    ".type pytop_called, %function",
     ".balign 16",
-    "pytop_metered:",
-    "nop",
-    again!(),
-    "ret",
-    ".size pytop_metered, . - pytop_metered",
+    passes!(),
+    ".size pytop_passed, . - pytop_passed",
+    ".balign 16",
+    calls!(),
+    ".size pytop_returned, . - pytop_returned",
     ".popsection",
 );
 
+/// Passes a probe so many `times`, at least once. The arguments before that are those of a
+/// `function__entry` marker.
+type Metered =
+    unsafe extern "C" fn(filename: *const c_char, function: *const c_char, line: i32, times: u32);
+
 unsafe extern "C" {
-    /// Passes its first instruction so many `times`, at least once. The arguments before that are
-    /// those of a `function__entry` marker.
-    fn pytop_metered(filename: *const c_char, function: *const c_char, line: i32, times: u32);
+    /// Begins with its probe.
+    fn pytop_passed(filename: *const c_char, function: *const c_char, line: i32, times: u32);
+    /// Calls one that calls [`pytop_called`].
+    fn pytop_returned(filename: *const c_char, function: *const c_char, line: i32, times: u32);
+    /// Begins with its probe, and does nothing.
+    fn pytop_called();
 }
 
 /// Words of the register file in which a function finds its first three arguments.
@@ -80,7 +137,16 @@ const WARM_UP: u32 = 2_048;
 const _: () = assert!(WARM_UP as u64 > LASTING_CALLS);
 const WARM_UPS: u32 = LASTING_INTERVALS + 1;
 
-/// A probe on a function of pytop's own, by which the cost of a hit is measured again and again:
+/// What a hit costs, in two parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HitCost {
+    /// The trap, what the kernel does, and the counting.
+    pub trap: Duration,
+    /// What two returns cost that come after it, more than without the trap.
+    pub returns: Duration,
+}
+
+/// Probes on functions of pytop's own, by which the cost of a hit is measured again and again:
 /// machines are not equally quick at all times.
 #[derive(Debug)]
 pub struct Meter {
@@ -89,14 +155,18 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Places the probe. `None` where pytop's own file cannot be probed; the cost is not known then.
+    /// Places the probes. `None` where pytop's own file cannot be probed; the cost is not known then.
     ///
     /// The hits are those of `site`.
     pub(super) fn place(kernel: &mut Kernel, site: SiteId) -> Option<Self> {
         let path = Path::new("/proc/self/exe");
         let file = File::open(path).ok()?;
-        let place = Place {
-            offset: file_offset()?,
+        let [passed, called] = file_offsets([
+            pytop_passed as *const () as u64,
+            pytop_called as *const () as u64,
+        ])?;
+        let place = |offset| Place {
+            offset,
             semaphore_offset: None,
             site,
         };
@@ -105,26 +175,37 @@ impl Meter {
             path,
             pid: Some(std::process::id()),
         };
-        let probes = kernel.attach(Program::FunctionEntry, &target, &[place]);
+        let probes = kernel.attach(
+            Program::FunctionEntry,
+            &target,
+            &[place(passed), place(called)],
+        );
         Some(Self {
             probes: probes.ok()?,
             measured: 0,
         })
     }
 
-    /// Measures what a hit costs a process that runs into it on this processor, or on any: less than a
-    /// tenth of a millisecond of work, and a little more the first times.
-    pub fn measure(&mut self, processor: Option<u32>) -> Duration {
+    /// Measures what a hit costs a process that runs into it on this processor, or on any: some tenth
+    /// of a millisecond of work, and a little more the first times.
+    pub fn measure(&mut self, processor: Option<u32>) -> HitCost {
         let _visit = processor.and_then(Visit::to);
         if self.measured < WARM_UPS {
             self.measured += 1;
-            hit(WARM_UP);
+            hit(pytop_passed, WARM_UP);
         }
-        let shortest = (0..MEASUREMENTS).map(|_| hit(HITS)).min();
-        shortest.unwrap_or_default() / HITS
+        let shortest = |function| {
+            let times = (0..MEASUREMENTS).map(|_| hit(function, HITS));
+            times.min().unwrap_or_default() / HITS
+        };
+        let trap = shortest(pytop_passed);
+        HitCost {
+            trap,
+            returns: shortest(pytop_returned).saturating_sub(trap),
+        }
     }
 
-    /// The probe, to be taken out together with others.
+    /// The probes, to be taken out together with others.
     #[must_use]
     pub fn into_probes(self) -> Vec<Probe> {
         self.probes
@@ -176,21 +257,24 @@ pub(super) fn description() -> Description {
     })
 }
 
-/// Passes the probe so many times, at least once.
-fn hit(times: u32) -> Duration {
+/// Passes the probe of a function so many times, at least once.
+fn hit(function: Metered, times: u32) -> Duration {
     let start = Instant::now();
-    // SAFETY: the function is the one above, which looks at nothing.
-    unsafe { pytop_metered(FILENAME.as_ptr(), FUNCTION.as_ptr(), 1, times) };
+    // SAFETY: it is one of the functions above, which look at nothing.
+    unsafe { function(FILENAME.as_ptr(), FUNCTION.as_ptr(), 1, times) };
     start.elapsed()
 }
 
-/// Where the function is in pytop's own file.
-fn file_offset() -> Option<u64> {
-    let address = pytop_metered as *const () as u64;
+/// Where these addresses are in pytop's own file.
+fn file_offsets<const N: usize>(addresses: [u64; N]) -> Option<[u64; N]> {
     let mappings = ProcRoot::host().ok()?.mappings(std::process::id()).ok()?;
-    let segment = mappings
-        .segments
-        .into_iter()
-        .find(|segment| (segment.start..segment.end).contains(&address))?;
-    Some(address - segment.start + segment.offset)
+    let mut offsets = addresses;
+    for address in &mut offsets {
+        let segment = mappings
+            .segments
+            .iter()
+            .find(|segment| (segment.start..segment.end).contains(address))?;
+        *address = *address - segment.start + segment.offset;
+    }
+    Some(offsets)
 }

@@ -28,7 +28,7 @@ pub use durations::Ended;
 pub use events::{Events, Thread};
 pub use gate::{Apart, Gate};
 pub use kernel::{Description, Kernel, LoadError, Loaded, Room, SiteId, Survey};
-pub use meter::Meter;
+pub use meter::{HitCost, Meter};
 pub use outstanding::{Outstanding, await_all, await_for};
 pub use process_clock::{Busiest, ProcessClock};
 pub use process_end::ProcessEnd;

@@ -1,9 +1,10 @@
 //! What counting costs the processes that are counted.
 //!
-//! A hit costs what one was measured to cost on this machine, times a weight that was found by
+//! A hit costs what one was measured to cost on this machine, with weights that were found by
 //! comparing the two (`tests/cost.rs` does it again): the interpreter may have to do more because of
 //! the probe. The weights are a matter of what is done, so that the cost of a hit grows and shrinks
-//! with the speed of the machine as that of the measured one does.
+//! with the speed of the machine as that of the measured one does. What differs from one kind of
+//! processor to another is measured: whether a return after a trap costs anything.
 //!
 //! Processors that are shared with other machines are by a fifth quicker or slower for seconds, each
 //! for itself. So it is measured on those of the processes that lose most.
@@ -13,9 +14,9 @@ use std::time::Duration;
 
 use crate::discover::ProcRoot;
 use crate::model::Method;
-use crate::probe::{Meter, Probe};
+use crate::probe::{HitCost, Meter, Probe};
 
-/// How often a hit is measured, which takes some 0.03 % of a CPU.
+/// How often a hit is measured, which takes some 0.05 % of a CPU.
 pub(super) const PERIOD: Duration = Duration::from_millis(250);
 /// Processes to whose processors pytop goes in turn.
 const VISITED: usize = 4;
@@ -115,7 +116,7 @@ impl CostMeter {
     pub(super) fn of_hit(&self, pid: u32, method: Method) -> Option<f64> {
         let own = self.visited.get(&pid).and_then(Hits::middle);
         let middle = own.or_else(|| self.anywhere.middle())?;
-        Some(middle.as_secs_f64() * weight(method))
+        Some(weighted(middle, method))
     }
 
     /// What passing a milestone costs a process, likewise: a function begins, as the one that evaluates
@@ -138,26 +139,32 @@ impl CostMeter {
     }
 }
 
-/// The last measurements of a hit. The one in the middle counts: what is counted meets with all that
+/// The last measurements of a hit. Those in the middle count: what is counted meets with all that
 /// makes a processor slow or quick for a while, too.
 #[derive(Default)]
-struct Hits(VecDeque<Duration>);
+struct Hits(VecDeque<HitCost>);
 
 impl Hits {
     /// Those of some seconds, in which a machine is about equally quick.
     const MOST: usize = 16;
 
-    fn add(&mut self, hit: Duration) {
+    fn add(&mut self, hit: HitCost) {
         if self.0.len() == Self::MOST {
             self.0.pop_front();
         }
         self.0.push_back(hit);
     }
 
-    fn middle(&self) -> Option<Duration> {
-        let mut sorted: Vec<_> = self.0.iter().collect();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).map(|hit| **hit)
+    fn middle(&self) -> Option<HitCost> {
+        let middle = |part: fn(&HitCost) -> Duration| {
+            let mut sorted: Vec<_> = self.0.iter().map(part).collect();
+            sorted.sort_unstable();
+            sorted.get(sorted.len() / 2).copied()
+        };
+        Some(HitCost {
+            trap: middle(|hit| hit.trap)?,
+            returns: middle(|hit| hit.returns)?,
+        })
     }
 }
 
@@ -167,33 +174,42 @@ fn processor(root: Option<&ProcRoot>, pid: u32) -> Option<u32> {
     stat.processor.filter(|_| !stat.real_time)
 }
 
-/// What a hit costs, in hits of the kind that is measured.
-fn weight(method: Method) -> f64 {
-    match method {
+/// What a hit of a method costs, in seconds.
+fn weighted(hit: HitCost, method: Method) -> f64 {
+    let (trap, returns) = match method {
         // The interpreter computes the arguments, two names as UTF-8 and the line, and returns from
-        // several functions that were called before the trap (see `docs/cost.md`).
-        Method::Marker => 1.65,
+        // functions that were called before the trap (see `docs/cost.md`).
+        Method::Marker => (1.08, 0.75),
         // It returns likewise, the kernel emulates a `push`, and the frame is read.
-        Method::Eval => 2.05,
+        Method::Eval => (1.29, 1.0),
         // We take it that the interpreter's code, more than the loop of the meter, is fetched anew.
-        Method::Resume => 1.08,
-    }
+        Method::Resume => (1.06, 0.0),
+    };
+    hit.trap.as_secs_f64() * trap + hit.returns.as_secs_f64() * returns
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn hit((trap, returns): (u64, u64)) -> HitCost {
+        HitCost {
+            trap: Duration::from_nanos(trap),
+            returns: Duration::from_nanos(returns),
+        }
+    }
+
     #[test]
     fn the_share_is_that_of_one_cpu_and_what_was_spent_adds_up() {
         let mut meter = CostMeter::new(None, false);
-        meter.anywhere = Hits([800, 400, 500].map(Duration::from_nanos).into());
+        let hits = [(800, 0), (400, 40), (500, 500)];
+        meter.anywhere = Hits(hits.map(hit).into());
         let second = Duration::from_secs(1);
         let share = meter.record(1, Method::Resume, (200_000, 0), second);
-        assert!((share.unwrap() - 0.108).abs() < 1e-9);
+        assert!((share.unwrap() - 0.106).abs() < 1e-9);
         let share = meter.record(2, Method::Marker, (200_000, 0), second / 2);
-        assert!((share.unwrap() - 0.33).abs() < 1e-9);
-        assert!((meter.spent().unwrap() - 0.273).abs() < 1e-9);
+        assert!((share.unwrap() - 0.228).abs() < 1e-9);
+        assert!((meter.spent().unwrap() - 0.22).abs() < 1e-9);
         let none = meter.record(3, Method::Eval, (1, 1), Duration::ZERO);
         assert_eq!(none, Some(0.0));
     }
@@ -201,7 +217,7 @@ mod tests {
     #[test]
     fn who_loses_most_has_a_measure_of_its_own() {
         let mut meter = CostMeter::new(None, false);
-        meter.anywhere.add(Duration::from_nanos(500));
+        meter.anywhere.add(hit((500, 0)));
         let second = Duration::from_secs(1);
         for pid in 1..=6 {
             let calls = 10_000 * u64::from(pid);
@@ -212,11 +228,7 @@ mod tests {
         let mut visited: Vec<_> = meter.visited.keys().copied().collect();
         visited.sort_unstable();
         assert_eq!(visited, [3, 4, 5, 6]);
-        meter
-            .visited
-            .get_mut(&5)
-            .unwrap()
-            .add(Duration::from_nanos(700));
+        meter.visited.get_mut(&5).unwrap().add(hit((700, 0)));
         let of = |meter: &CostMeter, pid| meter.of_hit(pid, Method::Resume).unwrap() * 1e9;
         let same = |one: f64, other: f64| (one - other).abs() < 1e-6 * other;
         assert!(same(of(&meter, 5) / of(&meter, 1), 1.4));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -199,6 +200,41 @@ fn a_file_without_an_interpreter_is_listed() {
     assert_eq!(probes["files"][0]["interpreter"], Value::Null);
     let table = Outcome::of_pytop(["probes", libc]);
     assert!(table.stdout().contains("\n  no CPython interpreter, for "));
+    assert_eq!((table.stderr(), table.status), ("", 0));
+}
+
+/// As a distribution's `python3` may be: all of the interpreter is in the library.
+#[test]
+fn a_program_that_runs_a_library_names_it() {
+    const LIBRARY: &str = "libpython3.13.so.1.0";
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let compile = |name: &str, source: &str, arguments: &[&str]| {
+        let path = folder.path().join(format!("{name}.c"));
+        fs::write(&path, source).expect("the folder is ours");
+        let mut command = Command::new("cc");
+        command.arg(&path).args(arguments).current_dir(&folder);
+        let outcome = Outcome::of(command);
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+    };
+    let shared = ["-shared", "-Wl,-soname", "-Wl,libpython3.13.so.1.0"];
+    compile(
+        "library",
+        "int Py_BytesMain(void) { return 0; }",
+        &[&shared[..], &["-o", LIBRARY]].concat(),
+    );
+    compile(
+        "program",
+        "int Py_BytesMain(void); int main(void) { return Py_BytesMain(); }",
+        &[LIBRARY, "-o", "python3"],
+    );
+    let program = folder.path().join("python3");
+    let path = program.to_str().expect("a plain path");
+    let file = &answer(["probes", "--format", "json", path])["files"][0];
+    assert_eq!(file["interpreter"], Value::Null);
+    assert_eq!(file["python_library"], LIBRARY);
+    let table = Outcome::of_pytop(["probes", path]);
+    let named = format!("it runs that of {LIBRARY}, the path of which ldd tells\n");
+    assert!(table.stdout().contains(&named), "{}", table.stdout());
     assert_eq!((table.stderr(), table.status), ("", 0));
 }
 

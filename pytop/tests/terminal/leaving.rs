@@ -46,6 +46,24 @@ fn signals_that_end_it() {
     }
 }
 
+/// Under a bound the kernel takes its time, and the screen is gone before.
+#[test]
+fn what_the_end_waits_for() {
+    let names = ["3.9", "3.11", "3.13", "3.14", "3.15"];
+    let running =
+        names.map(|name| Python::new(interpreter(name), Form::Chroot, "fruit.py").start());
+    let pids = running.each_ref().map(|running| running.pid().to_string());
+    let terminal = Terminal::open(120, 30);
+    terminal.run(&pytop(&format!("--max-overhead 5 -p {}", pids.join(","))));
+    terminal.wait_for(&["banana", "cherry", "apple"]);
+    terminal.press("q");
+    let screen = terminal.wait_for_shell();
+    let message =
+        "pytop: waiting for the kernel to take out the probes, which nobody runs into any more";
+    assert!(screen.contains(message), "{screen}");
+    assert_eq!(terminal.status(), "0");
+}
+
 #[test]
 fn all_snapshots_were_taken() {
     let running = fruit();
