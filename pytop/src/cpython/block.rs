@@ -304,6 +304,11 @@ impl Block {
 
     /// The register that an instruction sets to a value that is known, and the value.
     fn result(&self, state: &State, instruction: &Instruction) -> Option<(u8, Path)> {
+        if instruction.mnemonic() == Mnemonic::Push {
+            let stack = state.registers.get(usize::from(RSP)).copied()??;
+            let moved = stack.add(instruction.stack_pointer_increment().into())?;
+            return Some((RSP, moved));
+        }
         if instruction.op0_kind() != OpKind::Register {
             return None;
         }

@@ -168,7 +168,7 @@ pub(super) fn examine_code_for(
     let dynamic = Dynamic::read(&elf)?;
     let method = match version.minor() {
         minor if minor < (3, 6) => Err(NotCountable::TooOld { version }.into()),
-        minor if minor < (3, 11) => eval::site(&elf, &dynamic, version).map(CodeMethod::Eval),
+        minor if minor < (3, 11) => eval::site(&elf, &dynamic, version, &[]).map(CodeMethod::Eval),
         _ => resume::find(&elf, &dynamic, version).map(CodeMethod::Resume),
     };
     match method {

@@ -53,11 +53,12 @@ pub(super) fn function(
     Ok(Some(symbol))
 }
 
-/// The site in an interpreter of 3.6 to 3.10.
+/// The site in an interpreter of 3.6 to 3.10, at none of these offsets in the file.
 pub(super) fn site(
     elf: &Elf<'_>,
     dynamic: &Dynamic,
     version: Version,
+    but_for: &[u64],
 ) -> Result<EvalSite, Failure> {
     let layout = layout::read(elf, dynamic, version)?;
     let symbol = evaluator(elf, dynamic)?;
@@ -80,19 +81,17 @@ pub(super) fn site(
         .collect();
     let argument = if version.minor() < (3, 9) { RDI } else { RSI };
     let frame = Path::start(argument);
-    let places = |step: &_| block.locate(step, frame);
-    let Some((step, frame)) = site::emulated(&block, &code, symbol.address, &inner)
-        .chain(block.steps.first())
-        .find_map(|step| Some((step, places(step)?)))
-    else {
+    let mut steps = site::by_cost(&block, &code, symbol.address, &inner);
+    let found = steps.find_map(|step| {
+        let file_offset = site::file_offset(elf, step)?;
+        let frame = block.locate(step, frame)?;
+        (!but_for.contains(&file_offset)).then_some((step, file_offset, frame))
+    });
+    let Some((step, file_offset, frame)) = found else {
         return Err(bad("does not begin with instructions that pytop knows"));
     };
-    let address = step.instruction.ip();
-    let Some(file_offset) = site::file_offset(elf, step) else {
-        return Err(bad("is not among the instructions"));
-    };
     Ok(EvalSite {
-        address,
+        address: step.instruction.ip(),
         file_offset,
         instruction: site::mnemonic(step),
         stepping: site::stepping_of(step, &code, symbol.address),

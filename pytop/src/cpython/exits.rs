@@ -157,7 +157,13 @@ fn evaluated(
     version: Version,
 ) -> Result<Vec<TraceProbe>, Failure> {
     let symbol = eval::evaluator(elf, dynamic)?;
-    let site = eval::site(elf, dynamic, version)?;
+    let exits = returns::find(elf, &symbol)?;
+    if exits.is_empty() {
+        return Err(NotCountable::NoExits("does not tell where its evaluator returns").into());
+    }
+    // An instruction of its begin may be a jump to its end.
+    let taken: Vec<u64> = exits.iter().map(|exit| exit.file_offset).collect();
+    let site = eval::site(elf, dynamic, version, &taken)?;
     let spec = FrameSpec {
         offsets: offsets(&site.layout).ok_or(TOO_LARGE)?,
         ..FrameSpec::default()
@@ -176,10 +182,6 @@ fn evaluated(
             ..spec
         }),
     )];
-    let exits = returns::find(elf, &symbol)?;
-    if exits.is_empty() {
-        return Err(NotCountable::NoExits("does not tell where its evaluator returns").into());
-    }
     for exit in exits {
         let stack = Location {
             register: STACK_POINTER,
@@ -396,9 +398,7 @@ fn begin(elf: &Elf<'_>, symbol: &Symbol) -> Result<Option<Begin>, Failure> {
             third: at(RDX)?,
         })
     };
-    Ok(site::emulated(&block, &code, symbol.address, &inner)
-        .chain(block.steps.first())
-        .find_map(place))
+    Ok(site::by_cost(&block, &code, symbol.address, &inner).find_map(place))
 }
 
 const TOO_LARGE: NotCountable =

@@ -150,11 +150,9 @@ fn exit(
         .filter(|to| own.contains(to) && *to != handler.start)
         .collect();
     let Handler { start, code, block } = handler;
-    let found = site::emulated(block, code, *start, &inner)
-        .chain(block.steps.first())
-        .find_map(|step| {
-            let frame = block.locate(step, registers.frame)?;
-            Some((site::file_offset(elf, step)?, frame))
-        });
+    let found = site::by_cost(block, code, *start, &inner).find_map(|step| {
+        let frame = block.locate(step, registers.frame)?;
+        Some((site::file_offset(elf, step)?, frame))
+    });
     found.ok_or_else(|| bad("has no instruction that pytop can count at").into())
 }

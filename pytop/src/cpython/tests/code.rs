@@ -466,15 +466,16 @@ fn the_evaluation_function() {
         let Ok(CodeMethod::Eval(site)) = code_of(&program.build()) else {
             panic!("{version}");
         };
-        assert_eq!(site.address, program.text_at(4));
-        assert_eq!(site.file_offset, program::TEXT.0 + 4);
-        assert_eq!(site.instruction, "push");
+        assert_eq!(site.address, program.text_at(11));
+        assert_eq!(site.file_offset, program::TEXT.0 + 11);
+        assert_eq!(site.instruction, "je");
         assert_eq!(site.stepping, Stepping::Emulated);
         assert_eq!(site.frame, Value::Register { word, plus: 0 });
-        // A jump to the start is a call of the function to itself; one behind it leaves the first
-        // instruction.
+        // A jump to the start is a call of the function to itself; one to the branch leaves a push, and
+        // one to that the first instruction.
         for (distance, address, stepping) in [
-            (0x8e, program.text_at(4), Stepping::Emulated),
+            (0x8e, program.text_at(11), Stepping::Emulated),
+            (0x99, program.text_at(4), Stepping::Emulated),
             (0x92, program.text_at(0), Stepping::SingleStepped),
         ] {
             program.text[0x70..0x72].copy_from_slice(&[0xeb, distance]);
