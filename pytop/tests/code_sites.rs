@@ -70,10 +70,11 @@ fn check_eval(path: &Path, version: Version, site: &EvalSite) {
     let word = if version.minor() < (3, 9) { 14 } else { 13 };
     assert_eq!(site.frame, Value::Register { word, plus: 0 });
     assert_eq!(site.stepping, Stepping::Emulated);
-    assert_eq!(site.instruction, "push");
+    // A jump, which the kernel does without writing to the program's stack.
+    assert!(site.instruction.starts_with('j'), "{}", site.instruction);
     let bytes = bytes_at(path, site.file_offset);
     assert!(
-        matches!(bytes, [0x50..=0x57, _] | [0x41, 0x50..=0x57]),
+        matches!(bytes, [0x70..=0x7f | 0xeb, _] | [0x0f, 0x80..=0x8f]),
         "{bytes:x?}"
     );
     assert!(site.layout.code_type.is_some());
