@@ -24,6 +24,7 @@ use super::code::Failure;
 use super::elf::Elf;
 use super::jumps::{self, code_at};
 use super::layout::{self, CurrentFrame, Layout};
+use super::resume::{Exit, Leaving};
 use super::site::{self, MAX_BLOCK};
 use super::source::{Fault, ReadAt, Source};
 use super::specification::{location, offsets, small};
@@ -62,7 +63,7 @@ pub enum Says {
     Evaluated(FrameSpec),
     /// A bytecode leaves a frame.
     Leave(FrameSpec),
-    /// A frame is taken off the stack in another way than by a bytecode: by an exception.
+    /// A frame is taken off the stack by an exception, too.
     Unwind(FrameSpec),
     /// The frame evaluation function of 3.11 and later begins, perhaps with an exception.
     Throw(FrameSpec),
@@ -230,16 +231,16 @@ fn resumed(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Vec<Tra
         };
         unmarked(file_offset, Says::Leave(spec))
     };
-    let at_handler = |(file_offset, frame)| {
-        location(frame)
-            .map(|frame| leave(file_offset, frame))
+    let at_handler = |exit: &Exit| {
+        location(exit.frame)
+            .map(|frame| leave(exit.file_offset, frame))
             .ok_or(TOO_LARGE)
     };
-    let mut probes = vec![at_handler(leaving.yields)?];
+    let mut probes = vec![at_handler(&leaving.yields)?];
     if let Some(place) = taken_off(elf, dynamic, version)? {
         probes.push(leave(place.file_offset, place.second));
     } else {
-        for returns in leaving.returns {
+        for returns in &leaving.returns {
             probes.push(at_handler(returns)?);
         }
     }
@@ -247,8 +248,10 @@ fn resumed(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Vec<Tra
     Ok(probes)
 }
 
-/// The same, by the bytecodes that return, which cost less than what they call: the processor has
-/// foreseen where a function returns to, and the trap makes it forget that.
+/// The same, where it costs least. That is at the bytecodes that return: the processor has foreseen where
+/// a function that they call returns to, and a trap within it may make it forget that. Where nothing but
+/// the call of that function can be probed, it is within it all the same, for all bytecodes: the kernel
+/// would do the call with even more effort, and the processor would have foreseen as little.
 fn quickly_resumed(
     elf: &Elf<'_>,
     dynamic: &Dynamic,
@@ -256,20 +259,32 @@ fn quickly_resumed(
 ) -> Result<Vec<TraceProbe>, Failure> {
     let leaving = resume::leaving(elf, dynamic, version)?;
     let layout = layout::read(elf, dynamic, version)?;
-    let spec = |frame| {
-        Ok::<_, NotCountable>(FrameSpec {
-            frame,
-            offsets: offsets(&layout).ok_or(TOO_LARGE)?,
-            ..FrameSpec::default()
-        })
+    let offsets = offsets(&layout).ok_or(TOO_LARGE)?;
+    let spec = |frame| FrameSpec {
+        frame,
+        offsets,
+        ..FrameSpec::default()
     };
-    let mut probes = Vec::new();
-    for (file_offset, frame) in leaving.returns.iter().chain([&leaving.yields]) {
-        let frame = location(*frame).ok_or(TOO_LARGE)?;
-        probes.push(unmarked(*file_offset, Says::Leave(spec(frame)?)));
+    let at_handler = |exit: &Exit| {
+        let frame = location(exit.frame).ok_or(TOO_LARGE)?;
+        Ok::<_, NotCountable>(unmarked(exit.file_offset, Says::Leave(spec(frame))))
+    };
+    let mut probes = vec![at_handler(&leaving.yields)?];
+    if leaving.returns.iter().any(|exit| exit.calls)
+        && let Some(place) = taken_off(elf, dynamic, version)?
+        && !place.pushes
+    {
+        probes.push(unmarked(
+            place.file_offset,
+            Says::Unwind(spec(place.second)),
+        ));
+        return Ok(probes);
+    }
+    for exit in &leaving.returns {
+        probes.push(at_handler(exit)?);
     }
     for (file_offset, frame) in unwound(elf, dynamic, version, &leaving)? {
-        probes.push(unmarked(file_offset, Says::Unwind(spec(frame)?)));
+        probes.push(unmarked(file_offset, Says::Unwind(spec(frame))));
     }
     Ok(probes)
 }
@@ -280,7 +295,7 @@ fn unwound(
     elf: &Elf<'_>,
     dynamic: &Dynamic,
     version: Version,
-    leaving: &resume::Leaving,
+    leaving: &Leaving,
 ) -> Result<Vec<(u64, Location)>, Failure> {
     let Some(symbol) = taker(elf, dynamic, version)? else {
         return Ok(Vec::new());
@@ -372,6 +387,7 @@ fn thrown(
 /// One of the first instructions of a function, and where its arguments are there.
 struct Begin {
     file_offset: u64,
+    pushes: bool,
     first: Location,
     second: Location,
     third: Location,
@@ -393,6 +409,7 @@ fn begin(elf: &Elf<'_>, symbol: &Symbol) -> Result<Option<Begin>, Failure> {
         let at = |register| location(block.locate(step, Path::start(register))?);
         Some(Begin {
             file_offset: site::file_offset(elf, step)?,
+            pushes: site::pushes(step),
             first: at(RDI)?,
             second: at(RSI)?,
             third: at(RDX)?,

@@ -35,12 +35,16 @@ pub(super) fn by_cost<'b>(
     start: u64,
     inner: &'b [u64],
 ) -> impl Iterator<Item = &'b Step> {
-    let writes = |step: &&Step| step.instruction.stack_pointer_increment() < 0;
     let found = move || emulated(block, code, start, inner);
     found()
-        .filter(move |step| !writes(step))
-        .chain(found().filter(writes))
+        .filter(|step| !pushes(step))
+        .chain(found().filter(|step| pushes(step)))
         .chain(block.steps.first())
+}
+
+/// Whether an instruction writes to the program's stack.
+pub(super) fn pushes(step: &Step) -> bool {
+    step.instruction.stack_pointer_increment() < 0
 }
 
 /// How the kernel carries the instruction out.

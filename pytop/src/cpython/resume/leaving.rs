@@ -18,16 +18,27 @@ use registers::Registers;
 /// Where frames are left.
 #[derive(Debug)]
 pub(in crate::cpython) struct Leaving {
-    /// Where in the file it returns, and where the frame is then.
-    pub(in crate::cpython) returns: Vec<(u64, Value)>,
-    /// The same where it yields.
-    pub(in crate::cpython) yields: (u64, Value),
+    /// Where it returns.
+    pub(in crate::cpython) returns: Vec<Exit>,
+    /// Where it yields.
+    pub(in crate::cpython) yields: Exit,
     /// Where in the file a generator is made.
     pub(in crate::cpython) created: u64,
     /// Where the handlers of all bytecodes are, in order.
     handlers: Vec<u64>,
     /// Where those are that return.
     returning: Vec<u64>,
+}
+
+/// An instruction of a handler that leaves a frame.
+#[derive(Debug)]
+pub(in crate::cpython) struct Exit {
+    /// Where it is in the file.
+    pub(in crate::cpython) file_offset: u64,
+    /// Where the frame is then.
+    pub(in crate::cpython) frame: Value,
+    /// Whether it is a call, for want of something that costs less.
+    pub(in crate::cpython) calls: bool,
 }
 
 impl Leaving {
@@ -87,7 +98,7 @@ pub(in crate::cpython) fn leaving(
         .iter()
         .map(|handler| exit(elf, &table, handler, &references, &registers))
         .collect::<Result<Vec<_>, _>>()?;
-    let (created, _) = returns.pop().ok_or(bad(NO_BLOCK))?;
+    let created = returns.pop().ok_or(bad(NO_BLOCK))?.file_offset;
     let yields = returns.pop().ok_or(bad(NO_BLOCK))?;
     let mut all = table.handlers.clone();
     all.sort_unstable();
@@ -142,7 +153,7 @@ fn exit(
     handler: &Handler,
     references: &References,
     registers: &Registers,
-) -> Result<(u64, Value), Failure> {
+) -> Result<Exit, Failure> {
     let own = handler.piece();
     let jumps = references.jumps.iter().map(|jump| jump.to);
     let inner: Vec<u64> = jumps
@@ -151,8 +162,11 @@ fn exit(
         .collect();
     let Handler { start, code, block } = handler;
     let found = site::by_cost(block, code, *start, &inner).find_map(|step| {
-        let frame = block.locate(step, registers.frame)?;
-        Some((site::file_offset(elf, step)?, frame))
+        Some(Exit {
+            file_offset: site::file_offset(elf, step)?,
+            frame: block.locate(step, registers.frame)?,
+            calls: site::pushes(step),
+        })
     });
     found.ok_or_else(|| bad("has no instruction that pytop can count at").into())
 }

@@ -129,7 +129,7 @@ pub struct Operand {
     pub not_entry: Option<u8>,
 }
 
-pub(super) use leaving::{Leaving, leaving};
+pub(super) use leaving::{Exit, Leaving, leaving};
 
 /// Finds the sites in an interpreter of 3.11 or later.
 pub(super) fn find(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Resume, Failure> {
