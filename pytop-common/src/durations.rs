@@ -22,7 +22,9 @@ pub struct Activation {
     /// The function's line.
     pub line: i32,
     /// 1 when another call of the function runs in the thread, further out.
-    pub nested: u32,
+    pub nested: u16,
+    /// 1 when it may be left unseen: it has had an exception.
+    pub doubtful: u16,
 }
 
 /// Calls that a [`Stack`] has room for. A power of two; the last place is never used, so that a counter

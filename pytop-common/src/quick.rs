@@ -31,6 +31,10 @@ pub struct QuickSite {
     /// From a frame to the pointer to the one that called it, where that one has to be looked at.
     /// 0 elsewhere.
     pub previous: u16,
+    /// [`FrameSpec::doubtful`](crate::trace::FrameSpec::doubtful).
+    pub doubtful: u8,
+    /// Always zero.
+    pub reserved: [u8; 3],
 }
 
 /// The program that takes over from a quick one. The discriminant is the index into the table of
@@ -57,7 +61,7 @@ impl Continuation {
     pub const COUNT: u32 = 6;
 }
 
-const _: () = assert!(size_of::<QuickSite>() == 16);
+const _: () = assert!(size_of::<QuickSite>() == 20);
 
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, made of integers only, without padding (asserted above).

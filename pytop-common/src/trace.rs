@@ -98,8 +98,11 @@ pub struct FrameSpec {
     pub counted: u8,
     /// A [`Condition`].
     pub condition: u8,
+    /// 1 when a frame may be left by an exception of which no probe tells. Wanted where durations are
+    /// measured.
+    pub doubtful: u8,
     /// Always zero.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 3],
 }
 
 /// When a hit of a probe counts: [`FrameSpec::condition`].

@@ -52,8 +52,13 @@ enum Caller {
     Counted,
     /// That with the same identity has, if it is the innermost one.
     Any,
-    /// All have that are not called from this frame; 0 is none.
-    Frame(u64),
+    /// All have that are not called from the frame's caller. It has the pointer to that one here, in
+    /// bytes from its begin. It is looked at where an exception may have left calls.
+    At {
+        previous: u16,
+        /// Whether exceptions are not told at all, so that each call is [`Activation::doubtful`].
+        always: bool,
+    },
 }
 
 /// An entry at a marker.
@@ -182,9 +187,9 @@ pub fn resume(context: &ProbeContext) -> Result<(), Loss> {
     };
     let key = resumed.key(pid(thread));
     let frame = resumed.address()?;
-    // The description says so where exceptions leave frames unseen.
-    let previous = FRAMES.get(site).map_or(0, |spec| spec.offsets.previous);
-    let caller = caller(frame, previous);
+    let caller = FRAMES.get(site).map_or(Caller::Any, |spec| {
+        caller(spec.offsets.previous, spec.doubtful)
+    });
     count(thread, &key, resumed, site, frame, caller)
 }
 
@@ -193,19 +198,21 @@ pub fn resume(context: &ProbeContext) -> Result<(), Loss> {
 pub fn quick_resume(context: &ProbeContext) -> bool {
     let thread = bpf_get_current_pid_tgid();
     quick::at_resume(context, pid(thread)).is_some_and(|key| {
-        let frame = quick_identity(context);
-        let caller = caller(frame.unwrap_or(0), site!(previous));
-        quick_enter(thread, &key, frame, caller)
+        let caller = caller(site!(previous), site!(doubtful));
+        quick_enter(thread, &key, quick_identity(context), caller)
     })
 }
 
-/// The frame that called this one, if that has to be known.
+/// What the description of a site tells of exceptions.
 #[inline(always)]
-fn caller(frame: u64, previous: u16) -> Caller {
+fn caller(previous: u16, doubtful: u8) -> Caller {
     if previous == 0 {
         return Caller::Any;
     }
-    code::read::<u64>(frame.wrapping_add(u64::from(previous))).map_or(Caller::Any, Caller::Frame)
+    Caller::At {
+        previous,
+        always: doubtful != 0,
+    }
 }
 
 /// An exit at the handler of a bytecode that leaves a frame, CPython 3.11 and later.
@@ -230,6 +237,27 @@ pub fn throw(context: &ProbeContext) -> Result<(), Loss> {
         );
     }
     Ok(())
+}
+
+/// The innermost frame has an exception: 3.11, where those that are left by one are not seen leaving.
+///
+/// It is noted at the innermost call on the stack. Where that is one that was left already, so that the
+/// exception has come to one further out, that one takes the note over, see [`forget_unseen`].
+#[inline(always)]
+pub fn raised() {
+    if let Some(stack) = stack_of(bpf_get_current_pid_tgid()) {
+        doubt(stack);
+    }
+}
+
+#[inline(always)]
+fn doubt(stack: &mut Stack) {
+    let depth = stack.depth;
+    if depth > 0
+        && let Some(top) = activation(stack, depth - 1)
+    {
+        top.doubtful = 1;
+    }
 }
 
 /// A generator was made, of which the marker tells the entry alone: 3.15.
@@ -348,7 +376,13 @@ fn push(thread: u64, identity: u64, named: &Named, caller: Caller) {
     match caller {
         Caller::Counted => {}
         Caller::Any => forget_same(stack, identity),
-        Caller::Frame(frame) => forget_unseen(stack, identity, frame),
+        Caller::At { previous, .. } if is_doubtful(stack) => {
+            let pointer = identity.wrapping_add(u64::from(previous));
+            if let Ok(caller) = code::read::<u64>(pointer) {
+                forget_unseen(stack, identity, caller);
+            }
+        }
+        Caller::At { .. } => forget_same(stack, identity),
     }
     let depth = stack.depth;
     if depth >= MOST {
@@ -361,7 +395,7 @@ fn push(thread: u64, identity: u64, named: &Named, caller: Caller) {
         let others = *running;
         *running = others.wrapping_add(1);
         if others != 0 {
-            nested = is_running(stack, named.text, named.line, depth) as u32;
+            nested = is_running(stack, named.text, named.line, depth) as u16;
         }
     }
     stack.depth = depth + 1;
@@ -373,8 +407,17 @@ fn push(thread: u64, identity: u64, named: &Named, caller: Caller) {
             callees: 0,
             line: named.line,
             nested,
+            doubtful: matches!(caller, Caller::At { always: true, .. }).into(),
         };
     }
+}
+
+/// Whether the innermost call may have been left by an exception.
+#[inline(always)]
+fn is_doubtful(stack: &mut Stack) -> bool {
+    let depth = stack.depth;
+    stack.beyond > 0
+        || (depth > 0 && activation(stack, depth - 1).is_some_and(|top| top.doubtful != 0))
 }
 
 /// Takes the call with this identity off the stack, and keeps its duration. An identity that is not
@@ -453,7 +496,7 @@ fn forget_same(stack: &mut Stack, identity: u64) {
 }
 
 /// Takes everything off the stack that was left by an exception, now that a frame is entered, the
-/// caller of which is this one.
+/// caller of which is this one. That may be left by the same exception as well.
 #[inline(always)]
 fn forget_unseen(stack: &mut Stack, frame: u64, caller: u64) {
     let depth = stack.depth;
@@ -475,6 +518,7 @@ fn forget_unseen(stack: &mut Stack, frame: u64, caller: u64) {
     if found < MOST {
         stack.depth = found + 1;
         stack.beyond = 0;
+        doubt(stack);
         return;
     }
     // The caller is beyond the stack, or was entered before pytop began. Then those that it has called
@@ -702,7 +746,7 @@ fn take(record: &mut Record, text: u64, owner: u64) -> bool {
 
 /// Keeps a duration for which there is no record.
 #[inline(never)]
-fn spill(half: u32, key: &SpilledKey, nested: u32, elapsed: u64, own: u64) {
+fn spill(half: u32, key: &SpilledKey, nested: u16, elapsed: u64, own: u64) {
     let find = || {
         if half == 0 {
             SPILLED_EVEN.get_ptr_mut(key)

@@ -177,6 +177,13 @@ fn timed_created(_context: ProbeContext) -> u32 {
     0
 }
 
+/// Notes that a frame has an exception, where those that it leaves are not seen leaving.
+#[uprobe]
+fn timed_raised(_context: ProbeContext) -> u32 {
+    durations::raised();
+    0
+}
+
 /// Tells an entry of a frame at a `function__entry` marker.
 #[uprobe]
 fn trace_entry(context: ProbeContext) -> u32 {

@@ -24,6 +24,8 @@ pub static SITE: QuickSite = QuickSite {
     identity: 0,
     condition: 0,
     previous: 0,
+    doubtful: 0,
+    reserved: [0; 3],
 };
 
 macro_rules! site {

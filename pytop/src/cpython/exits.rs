@@ -69,6 +69,8 @@ pub enum Says {
     Throw(FrameSpec),
     /// A generator was made.
     Created,
+    /// The innermost frame has an exception, which may leave it.
+    Raised,
 }
 
 /// Which of an interpreter's entries a trace has.
@@ -286,7 +288,35 @@ fn quickly_resumed(
     for (file_offset, frame) in unwound(elf, dynamic, version, &leaving)? {
         probes.push(unmarked(file_offset, Says::Unwind(spec(frame))));
     }
+    if let Some(again) = leaving.raised_again
+        && let Some(file_offset) = raised(elf, dynamic)?
+    {
+        probes.push(unmarked(file_offset, Says::Raised));
+        probes.push(unmarked(again, Says::Raised));
+    }
     Ok(probes)
+}
+
+/// Where the evaluation function of 3.11 says that a frame has an exception: each one that it comes to,
+/// whether it deals with it or not, but for one that raises it once more. `None` when the function that
+/// it calls for that is a part of it, or is called through a table.
+///
+/// ```text
+/// int PyTraceBack_Here(PyFrameObject *frame);
+/// ```
+fn raised(elf: &Elf<'_>, dynamic: &Dynamic) -> Result<Option<u64>, Failure> {
+    let evaluator = eval::evaluator(elf, dynamic)?;
+    let Some(symbol) = dynamic.find(elf, "PyTraceBack_Here")? else {
+        return Ok(None);
+    };
+    let piece = symbol.address..symbol.address.saturating_add(1);
+    let calls = jumps::search(elf, std::slice::from_ref(&piece), None)?;
+    let calls = calls.map_or_else(Vec::new, |found| found.jumps);
+    let own = evaluator.address..evaluator.address.saturating_add(evaluator.size);
+    if !calls.iter().any(|call| own.contains(&call.from)) {
+        return Ok(None);
+    }
+    Ok(begin(elf, &symbol)?.map(|begin| begin.file_offset))
 }
 
 /// Where else a frame is taken off the stack, and where the frame is then: at the calls of the
@@ -379,7 +409,8 @@ fn thrown(
         executing: 0,
         counted: counted.into(),
         condition: Condition::Always as u8,
-        reserved: [0; 4],
+        doubtful: 0,
+        reserved: [0; 3],
     };
     Ok(unmarked(begin.file_offset, Says::Throw(spec)))
 }

@@ -63,6 +63,8 @@ pub enum Program {
     TimedThrow,
     /// Notes that a generator was made, where durations are measured.
     TimedCreated,
+    /// Notes that a frame has an exception, likewise.
+    TimedRaised,
     /// Notes that code made by a just-in-time compiler runs.
     Compiled,
     /// Counts collections and imports at their markers.
@@ -106,6 +108,7 @@ impl Program {
             Self::TimedLeave => "timed_leave",
             Self::TimedThrow => "timed_throw",
             Self::TimedCreated => "timed_created",
+            Self::TimedRaised => "timed_raised",
             Self::Compiled => "compiled",
             Self::RuntimeEvent => "runtime_event",
             Self::Door => "door",

@@ -13,7 +13,12 @@ pub(super) fn quick_site(description: &Description) -> Option<QuickSite> {
         Description::Code(spec) => at_resume(spec).or_else(|| at_evaluation(spec)),
         Description::Timed(code, frame) => {
             let site = at_resume(code).or_else(|| at_evaluation(code))?;
-            identified(site, frame.stack, frame.offsets.previous)
+            let site = QuickSite {
+                previous: frame.offsets.previous,
+                doubtful: frame.doubtful,
+                ..site
+            };
+            identified(site, frame.stack)
         }
         Description::Exit(spec) => {
             // Which of the two it is depends on what is left.
@@ -23,19 +28,18 @@ pub(super) fn quick_site(description: &Description) -> Option<QuickSite> {
                 condition: spec.condition,
                 ..QuickSite::default()
             };
-            identified(site, identity, 0)
+            identified(site, identity)
         }
         Description::Frame(_) | Description::Runtime(_) | Description::Nothing => None,
     }
 }
 
 /// The identity of a call has to be in a register.
-fn identified(site: QuickSite, identity: Location, previous: u16) -> Option<QuickSite> {
+fn identified(site: QuickSite, identity: Location) -> Option<QuickSite> {
     let is_quick = identity.register != NO_REGISTER && identity.memory == 0;
     is_quick.then_some(QuickSite {
         identity_plus: i32::from(identity.plus),
         identity: identity.register,
-        previous,
         ..site
     })
 }

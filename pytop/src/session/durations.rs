@@ -75,14 +75,14 @@ fn entry(probe: &PlannedProbe, found: &[TraceProbe]) -> PlannedProbe {
 /// What has to be known of a frame that is entered by a RESUME: which one called it, where those that
 /// are left by an exception are not seen leaving.
 fn resumed(code: &CodeSpec, found: &[TraceProbe]) -> FrameSpec {
-    let mut unwinds = found.iter();
-    let is_seen = unwinds.any(|probe| matches!(probe.says, Says::Unwind(_)));
+    let is_told = |wanted: fn(&Says) -> bool| found.iter().any(|probe| wanted(&probe.says));
     let mut spec = FrameSpec {
         stack: code.frame,
         ..FrameSpec::default()
     };
-    if !is_seen {
+    if !is_told(|says| matches!(says, Says::Unwind(_))) {
         spec.offsets.previous = code.offsets.previous;
+        spec.doubtful = (!is_told(|says| matches!(says, Says::Raised))).into();
     }
     spec
 }
@@ -93,6 +93,7 @@ fn exit(probe: &TraceProbe) -> Option<PlannedProbe> {
         Says::Evaluated(spec) => (Program::TimedEvaluated, Description::Exit(spec)),
         Says::Leave(spec) | Says::Unwind(spec) => (Program::TimedLeave, Description::Exit(spec)),
         Says::Created => (Program::TimedCreated, Description::Nothing),
+        Says::Raised => (Program::TimedRaised, Description::Nothing),
         // Elsewhere the frame tells which call an exit belongs to: that of one entered so belongs to
         // none.
         Says::Throw(spec) if spec.counted != 0 => (Program::TimedThrow, Description::Frame(spec)),

@@ -88,7 +88,7 @@ pub(super) fn of(plan: Plan, file: &File) -> Result<Plan, Refusal> {
         };
         Some(PlannedProbe { program, ..probe })
     });
-    let mut probes: Vec<_> = counting.chain(found.iter().map(planned)).collect();
+    let mut probes: Vec<_> = counting.chain(found.iter().filter_map(planned)).collect();
     // Those of one program are placed together, and those that tell of entries last: an exit whose
     // entry was not seen counts for nothing, an entry whose exit was not seen would count for ever.
     probes.sort_by_key(|probe| {
@@ -108,7 +108,7 @@ pub(super) fn of(plan: Plan, file: &File) -> Result<Plan, Refusal> {
     })
 }
 
-fn planned(probe: &TraceProbe) -> PlannedProbe {
+fn planned(probe: &TraceProbe) -> Option<PlannedProbe> {
     let (program, description) = match probe.says {
         Says::MarkedReturn(spec) => (Program::TraceReturn, Description::Marker(spec)),
         Says::Evaluation(spec) => (Program::TraceEvaluation, Description::Frame(spec)),
@@ -116,13 +116,15 @@ fn planned(probe: &TraceProbe) -> PlannedProbe {
         Says::Leave(spec) | Says::Unwind(spec) => (Program::TraceLeave, Description::Frame(spec)),
         Says::Throw(spec) => (Program::TraceThrow, Description::Frame(spec)),
         Says::Created => (Program::TraceCreated, Description::Nothing),
+        // The frames of an entry tell which ones have been left.
+        Says::Raised => return None,
     };
-    PlannedProbe {
+    Some(PlannedProbe {
         program,
         offset: probe.file_offset,
         semaphore: probe.semaphore_file_offset,
         description,
-    }
+    })
 }
 
 impl Session {

@@ -5,6 +5,7 @@ come between the two clocks and the call, such as another program's turn, makes 
 """
 
 import json
+import operator
 import sys
 import threading
 import time
@@ -25,6 +26,7 @@ AT_LEAST = {
     "fails": (0.003, 0.003),
     "passes_on": (0.002, 0.005),
     "catches": (0.002, 0.007),
+    "swallows": (0.002, 0.012),
     "waits": (0.004, 0.004),
 }
 
@@ -119,6 +121,44 @@ def catches():
         pass
 
 
+def raises_again():
+    """An exception is raised in one run, and leaves the generator in the next one."""
+    try:
+        raise AttributeError
+    finally:
+        yield
+
+
+class Swallowed:
+    """Its attributes raise exceptions that end in C, where `getattr` has another value."""
+
+    def __init__(self):
+        self.send = raises_again().send
+
+    sent = property(operator.methodcaller("send", None))
+
+    @property
+    def cleaned(self):
+        try:
+            raise AttributeError
+        finally:
+            str(self)
+
+    def __str__(self):
+        return ""
+
+
+def swallows():
+    """What comes after the exceptions is called by this function, not by those that they have left."""
+    time.sleep(0.002)
+    swallowed = Swallowed()
+    swallowed.send(None)
+    getattr(swallowed, "sent", None)
+    timed(sleeps)
+    getattr(swallowed, "cleaned", None)
+    timed(spins)
+
+
 def brief(number):
     return number
 
@@ -147,6 +187,7 @@ def main():
         timed(recurs, 3)
         timed(resumes)
         timed(catches)
+        timed(swallows)
     calls_briefly()
     threads = [threading.Thread(target=thread) for _ in range(3)]
     for one in threads:

@@ -24,6 +24,9 @@ pub(in crate::cpython) struct Leaving {
     pub(in crate::cpython) yields: Exit,
     /// Where in the file a generator is made.
     pub(in crate::cpython) created: u64,
+    /// Where in the file an exception is raised once more, by a frame that has dealt with it. In 3.11
+    /// alone, where the frames that it leaves are not seen leaving.
+    pub(in crate::cpython) raised_again: Option<u64>,
     /// Where the handlers of all bytecodes are, in order.
     handlers: Vec<u64>,
     /// Where those are that return.
@@ -84,10 +87,11 @@ pub(in crate::cpython) fn leaving(
         .1;
     let registers = registers::tell(&blocks, &nop, &all, &layout)?;
     let others = [opcodes.yield_value, opcodes.return_generator];
+    let others = others.iter().chain(&opcodes.reraise);
     let handlers = opcodes
         .returning
         .iter()
-        .chain(&others)
+        .chain(others)
         .map(|opcode| handler(elf, &table, *opcode))
         .collect::<Result<Vec<_>, _>>()?;
     let pieces: Vec<_> = handlers.iter().map(Handler::piece).collect();
@@ -98,6 +102,7 @@ pub(in crate::cpython) fn leaving(
         .iter()
         .map(|handler| exit(elf, &table, handler, &references, &registers))
         .collect::<Result<Vec<_>, _>>()?;
+    let raised_again = opcodes.reraise.and_then(|_| returns.pop());
     let created = returns.pop().ok_or(bad(NO_BLOCK))?.file_offset;
     let yields = returns.pop().ok_or(bad(NO_BLOCK))?;
     let mut all = table.handlers.clone();
@@ -106,6 +111,7 @@ pub(in crate::cpython) fn leaving(
         returns,
         yields,
         created,
+        raised_again: raised_again.map(|exit| exit.file_offset),
         handlers: all,
         returning: opcodes
             .returning
@@ -117,7 +123,7 @@ pub(in crate::cpython) fn leaving(
 
 fn bad(why: &'static str) -> NotCountable {
     NotCountable::BadHandler {
-        bytecode: "RETURN_VALUE, YIELD_VALUE or RETURN_GENERATOR",
+        bytecode: "RETURN_VALUE, YIELD_VALUE, RETURN_GENERATOR or RERAISE",
         why,
     }
 }

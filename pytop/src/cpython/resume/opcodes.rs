@@ -26,6 +26,8 @@ pub(super) struct Opcodes {
     pub(super) yield_value: u8,
     /// `RETURN_GENERATOR`
     pub(super) return_generator: u8,
+    /// `RERAISE`. Wanted in 3.11 alone, see [`super::Leaving`].
+    pub(super) reraise: Option<u8>,
     /// `ENTER_EXECUTOR`
     pub(super) enter_executor: Option<u8>,
     /// Numbers without a bytecode. They share one handler, which raises `SystemError`.
@@ -88,6 +90,7 @@ static V3_11: Opcodes = Opcodes {
     returning: &[83],
     yield_value: 86,
     return_generator: 75,
+    reraise: Some(119),
     enter_executor: None,
     unused: &[181..=254],
     unreachable: &[0],
@@ -100,6 +103,7 @@ static V3_12: Opcodes = Opcodes {
     returning: &[83, 121],
     yield_value: 150,
     return_generator: 75,
+    reraise: None,
     enter_executor: None,
     unused: &[169..=170, 177..=236, 255..=255],
     unreachable: &[0, 17],
@@ -116,6 +120,7 @@ static V3_13: Opcodes = Opcodes {
     returning: &[36, 103],
     yield_value: 118,
     return_generator: 35,
+    reraise: None,
     enter_executor: Some(70),
     unused: &[119..=148, 223..=235, 255..=255],
     unreachable: &[0, 17],
@@ -132,6 +137,7 @@ static V3_14: Opcodes = Opcodes {
     returning: &[35],
     yield_value: 120,
     return_generator: 34,
+    reraise: None,
     enter_executor: Some(255),
     unused: &[121..=127, 212..=233],
     unreachable: &[0, 17],
@@ -149,6 +155,7 @@ static V3_15: Opcodes = Opcodes {
     returning: &[33],
     yield_value: 119,
     return_generator: 32,
+    reraise: None,
     enter_executor: Some(254),
     unused: &[120..=127, 219..=232],
     unreachable: &[0, 17],
