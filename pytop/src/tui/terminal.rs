@@ -15,6 +15,7 @@ use crossterm::terminal::{
 };
 use crossterm::{Command, cursor, execute};
 use nix::sys::signal::{Signal, raise};
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use ratatui::backend::{Backend as _, CrosstermBackend};
 use ratatui::layout::Size;
 
@@ -77,8 +78,11 @@ impl Terminal {
 
     /// Takes the terminal over again after the process was stopped. Its modes may have changed.
     pub(super) fn resume(&mut self) -> io::Result<()> {
-        // crossterm believes raw mode to be on still when another stopped us.
-        disable_raw_mode()?;
+        // crossterm believes raw mode to be on still when another stopped us. Where it is on, because
+        // [`Self::suspend`] has been here already, it stays so: a key would be echoed in between.
+        if !is_raw() {
+            disable_raw_mode()?;
+        }
         enter()?;
         self.clear()
     }
@@ -109,6 +113,10 @@ fn enter() -> io::Result<()> {
         EnableButtons,
         cursor::Hide
     )
+}
+
+fn is_raw() -> bool {
+    tcgetattr(io::stdout()).is_ok_and(|modes| !modes.local_flags.contains(LocalFlags::ICANON))
 }
 
 fn leave() {
