@@ -77,8 +77,8 @@ pub struct Record {
     pub outermost: u64,
     /// Nanoseconds of calls within another one of the function.
     pub nested: u64,
-    /// Nanoseconds of all calls, without those of the calls that they have made.
-    pub own: u64,
+    /// Nanoseconds of the calls that they have made.
+    pub callees: u64,
     /// The longest call, in nanoseconds.
     pub longest: u64,
     /// Always zero.
@@ -125,8 +125,8 @@ pub struct Spilled {
     pub outermost: u64,
     /// As [`Record::nested`].
     pub nested: u64,
-    /// As [`Record::own`].
-    pub own: u64,
+    /// As [`Record::callees`].
+    pub callees: u64,
     /// As [`Record::longest`].
     pub longest: u64,
 }

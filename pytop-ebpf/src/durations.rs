@@ -676,7 +676,6 @@ fn add_stack(thread: u64) {
 fn keep(pid: u32, ended: &Activation, elapsed: u64) {
     let Some(slots) = ACTIVE.get(0) else { return };
     let half = counting::half(slots);
-    let own = elapsed.saturating_sub(ended.callees);
     let owner = u64::from(pid) << 32 | u64::from(ended.line as u32);
     let number = bucket(elapsed);
     let place = half
@@ -696,7 +695,9 @@ fn keep(pid: u32, ended: &Activation, elapsed: u64) {
             &raw mut record.nested
         };
         maps::add(sum, elapsed);
-        maps::add(&raw mut record.own, own);
+        if ended.callees != 0 {
+            maps::add(&raw mut record.callees, ended.callees);
+        }
         maps::raise(&raw mut record.longest, elapsed);
         if let Some(calls) = record.buckets.get_mut(unproven(u64::from(number)) as usize) {
             maps::add_half(calls, 1);
@@ -709,7 +710,7 @@ fn keep(pid: u32, ended: &Activation, elapsed: u64) {
         bucket: number,
         reserved: 0,
     };
-    spill(half, &key, ended.nested, elapsed, own);
+    spill(half, &key, ended.nested, elapsed, ended.callees);
 }
 
 /// The same number, of which the compiler knows nothing: it would leave out a check that the verifier
@@ -746,7 +747,7 @@ fn take(record: &mut Record, text: u64, owner: u64) -> bool {
 
 /// Keeps a duration for which there is no record.
 #[inline(never)]
-fn spill(half: u32, key: &SpilledKey, nested: u16, elapsed: u64, own: u64) {
+fn spill(half: u32, key: &SpilledKey, nested: u16, elapsed: u64, callees: u64) {
     let find = || {
         if half == 0 {
             SPILLED_EVEN.get_ptr_mut(key)
@@ -776,7 +777,7 @@ fn spill(half: u32, key: &SpilledKey, nested: u16, elapsed: u64, own: u64) {
         &raw mut spilled.nested
     };
     maps::add(sum, elapsed);
-    maps::add(&raw mut spilled.own, own);
+    maps::add(&raw mut spilled.callees, callees);
     maps::raise(&raw mut spilled.longest, elapsed);
     maps::add(&raw mut spilled.finished, 1);
 }

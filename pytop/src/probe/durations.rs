@@ -95,7 +95,8 @@ impl Durations {
                         let sum = spilled.entry((key.text, key.owner)).or_default();
                         sum.outermost = sum.outermost.saturating_add(value.outermost);
                         sum.nested = sum.nested.saturating_add(value.nested);
-                        sum.own = sum.own.saturating_add(value.own);
+                        let own = own(value.outermost, value.nested, value.callees);
+                        sum.own = sum.own.saturating_add(own);
                         sum.longest = sum.longest.max(value.longest);
                         sum.buckets.push((key.bucket, value.finished));
                     }
@@ -184,6 +185,11 @@ fn of(text: u64, owner: u64, finished: Finished) -> Ended {
     }
 }
 
+/// The time in calls without those that they have made, in nanoseconds.
+fn own(outermost: u64, nested: u64, callees: u64) -> u64 {
+    outermost.saturating_add(nested).saturating_sub(callees)
+}
+
 fn data(map: Map) -> Result<MapData, MapError> {
     match map {
         Map::Array(data) | Map::HashMap(data) => Ok(data),
@@ -246,7 +252,7 @@ impl Shared<Record> {
         let finished = Finished {
             outermost: record.outermost,
             nested: record.nested,
-            own: record.own,
+            own: own(record.outermost, record.nested, record.callees),
             longest: record.longest,
             buckets: buckets
                 .filter(|(_, calls)| *calls > 0)
