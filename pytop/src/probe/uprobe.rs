@@ -15,6 +15,7 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::thread;
 
@@ -27,6 +28,9 @@ use super::syscall::{self, UprobeEvent, UprobeMulti};
 use super::tracefs::{Definition, Tracefs};
 use crate::model::Text;
 use crate::os_error::describe;
+
+/// Length of the longest instruction, in bytes.
+const LONGEST: usize = 15;
 
 /// The file that gets probes.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +122,7 @@ pub(super) fn place(
     target: &Target<'_>,
     places: &[Place],
 ) -> Result<Vec<Probe>, AttachError> {
+    read(target, places);
     // The magic link leads to the very file that was examined, whatever its path means now.
     let path =
         CString::new(format!("/proc/self/fd/{}", target.file.as_raw_fd())).unwrap_or_default();
@@ -128,6 +133,17 @@ pub(super) fn place(
             .iter()
             .map(|place| open(program, pmu_type, &path, target, place))
             .collect(),
+    }
+}
+
+/// Reads the instructions, so that the kernel finds them in its page cache. It reads them itself if need
+/// be, and without the locks that ext4 wants for that: Linux 6.18 logs a warning with a trace of its calls
+/// (`ext4_check_map_extents_env` in fs/ext4/inode.c, `__copy_insn` in kernel/events/uprobes.c), which ends
+/// the machine if it is set to end at warnings (`kernel.panic_on_warn`).
+fn read(target: &Target<'_>, places: &[Place]) {
+    for place in places {
+        // The kernel tells what is wrong with the file.
+        let _ = target.file.read_at(&mut [0; LONGEST], place.offset);
     }
 }
 
@@ -198,6 +214,7 @@ pub(super) fn place_gated(
     target: &Target<'_>,
     place: &Place,
 ) -> Result<Probe, AttachError> {
+    read(target, std::slice::from_ref(place));
     let mut placed = || {
         let definition = tracefs.define(target.file, place)?;
         // The program belongs to the definition, and stays while one event does that it is linked
