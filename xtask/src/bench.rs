@@ -103,6 +103,7 @@ impl Bench {
         let wanted = |part| self.only.is_none_or(|only| only == part);
         if wanted(Part::Calls) {
             self.calls(pytop, interpreter("3.9")?, &["marker", "eval"])?;
+            self.calls(pytop, interpreter("3.11")?, &["resume"])?;
             self.calls(pytop, interpreter("3.13")?, &["resume"])?;
             self.calls(pytop, interpreter("3.14")?, &["resume"])?;
             self.calls(pytop, interpreter("3.15")?, &["marker", "resume"])?;

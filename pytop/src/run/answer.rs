@@ -21,7 +21,7 @@ pub(super) fn probes(options: &Probes) -> Result<ExitCode> {
     } else {
         inspector.machine()?
     };
-    let failed = !inspection.failures.is_empty();
+    let failed = !inspection.failures.is_empty() || !inspection.notices.is_empty();
     if !failed || !inspection.inspected.is_empty() {
         print(|output| write_probes(output, options.format, &inspection.inspected))?;
     }

@@ -5,6 +5,9 @@
 //! python3 (812);<module> (/srv/app.py:1);main (/srv/app.py:12);price (/srv/app.py:67) 1203
 //! ```
 //!
+//! A function that was not seen leaving has no time after the last event before that is known of: what has
+//! passed since is its caller's, or its own where the thread has ended with it.
+//!
 //! Where events of a thread were lost, what it was in may have been left meanwhile, and something
 //! else entered. `(lost)` stands for all of that, until it is gone.
 
@@ -15,7 +18,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use super::Programs;
 use crate::cli::Weight;
-use crate::trace::{Function, Gone, Line, What};
+use crate::trace::{Function, Gone, Line, Way, What};
 
 /// Stacks that are told apart. What is called beyond is part of its caller.
 const MOST: usize = 1 << 20;
@@ -60,6 +63,8 @@ struct Thread {
     /// The functions that it is in: their depths, and their stacks.
     path: Vec<(usize, u32)>,
     since: u64,
+    /// Where it was then, if that was not seen to be left.
+    left: Option<u32>,
 }
 
 impl Thread {
@@ -102,16 +107,26 @@ impl Folded {
             unknown: None,
             path: Vec::new(),
             since: line.time,
+            left: None,
         });
         if thread.process != process {
             thread.process = process;
             thread.unknown = None;
             thread.path.clear();
         }
+        let left = thread.left.take();
+        if let What::Return {
+            way: Way::Unseen, ..
+        } = line.what
+        {
+            thread.left = left.or_else(|| thread.here());
+            thread.shorten(line.depth);
+            return;
+        }
         let passed = line.time.saturating_sub(thread.since);
         thread.since = line.time;
         // Where the thread was while events were lost is not known.
-        let been = unknown.or_else(|| thread.here());
+        let been = unknown.or_else(|| thread.here()).or(left);
         if unknown.is_some() {
             thread.unknown = unknown;
             thread.path.clear();
@@ -147,7 +162,7 @@ impl Folded {
     /// A thread tells no more.
     pub(super) fn end(&mut self, gone: &Gone) {
         if let Some(thread) = self.threads.remove(&gone.tid)
-            && let Some(here) = thread.here()
+            && let Some(here) = thread.left.or_else(|| thread.here())
             && self.weight == Weight::Time
         {
             self.add(here, gone.time.saturating_sub(thread.since));

@@ -173,6 +173,19 @@ mod tests {
     }
 
     #[test]
+    fn what_passes_after_an_unseen_end_is_the_callers_time() {
+        let times = [
+            (0, traced(Kind::Entry, "main", 1, 0)),
+            (1, traced(Kind::Entry, "a", 2, 0)),
+            (2, traced(Kind::Entry, "b", 3, 0)),
+            // An exception has left both.
+            (28, traced(Kind::Return, "", 1, 0)),
+        ];
+        let (time, _) = folded(Weight::Time, &times);
+        assert_eq!(time, " (7);main (a.py) 27\n (7);main (a.py);a (a.py) 1\n");
+    }
+
+    #[test]
     fn folded_stacks_behind_a_loss_have_what_is_known() {
         let times = [
             (0, traced(Kind::Entry, "main", 1, 0)),
