@@ -24,6 +24,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// No look follows another one sooner.
 const SHORTEST: Duration = Duration::from_millis(1);
 
+/// A process is taken to use so much of a processor at least: what a nearly idle one loses hurts nobody,
+/// and its windows would hold next to nothing.
+const LEAST_USED: f64 = 0.05;
 /// What the process may lose at once before it is counted in windows, in seconds: the calls of a
 /// program that starts should not make an estimate of it.
 const BURST: f64 = 0.025;
@@ -104,6 +107,8 @@ pub(super) struct Pace {
     /// From one window to the next, likewise.
     period: f64,
     state: State,
+    /// When it was last looked at.
+    seen: Instant,
     due: Instant,
     /// Calm windows in a row, and how many there have to be.
     calm: u32,
@@ -119,6 +124,7 @@ impl Pace {
             account: BURST,
             period: PERIOD,
             state: State::Always { since: now },
+            seen: now,
             due: now + LOOK,
             calm: 0,
             calm_needed: CALM_WINDOWS.0,
@@ -148,7 +154,9 @@ impl Pace {
 
     /// Takes in what has become of the process, and says what is to be done.
     pub(super) fn take(&mut self, look: &Look) -> Step {
-        let used = look.used.as_secs_f64();
+        let elapsed = look.at.saturating_duration_since(self.seen).as_secs_f64();
+        self.seen = look.at;
+        let used = look.used.as_secs_f64().max(LEAST_USED * elapsed);
         let earned = match self.state {
             State::Always { .. } => self.allowed * used,
             State::Closed { .. } | State::Open { .. } => self.allowed * MARGIN * used,

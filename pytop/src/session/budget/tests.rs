@@ -492,3 +492,19 @@ fn one_that_calms_down_outside_of_windows_is_not_taken_for_busy() {
     let calm = calm.unwrap();
     assert!(calm.factor < 4.0 && calm.uncertainty >= 1.0, "{calm:?}");
 }
+
+#[test]
+fn what_a_nearly_idle_process_loses_is_no_matter() {
+    let mut now = Instant::now();
+    let mut pace = Pace::new(0.05, now, 1);
+    for _ in 0..2000 {
+        now += Duration::from_millis(50);
+        // A fifth of its time, but 2 ms in a second.
+        let look = Look {
+            at: now,
+            used: Duration::from_micros(500),
+            spent: 0.000_1,
+        };
+        assert_eq!(pace.take(&look), Step::Stay);
+    }
+}
