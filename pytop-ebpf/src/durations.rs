@@ -17,33 +17,26 @@
 //! number, and a function one for its record by its names. Who finds his place taken goes to a hash
 //! table.
 
-use core::arch::asm;
 use core::cell::Cell;
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::programs::ProbeContext;
 use pytop_common::count::{FrameKey, Loss};
-use pytop_common::durations::{
-    ACTIVATIONS, Activation, BUCKETS, Named, RECORDS, Record, STACKS, Spilled, SpilledKey, Stack,
-    Untimed, bucket, record,
-};
+use pytop_common::durations::{Activation, Named, Untimed};
 use pytop_common::trace::{Condition, FrameSpec};
 
 use crate::argument::{self, Registers};
 use crate::code;
 use crate::counting::{self, Subject};
-use crate::maps::{
-    self, ACTIVE, EMPTY_STACK, FINISHED, FRAMES, MORE_RUNNING, RUNNING, SPILLED_EVEN, SPILLED_ODD,
-    UNTIMED,
-};
+use crate::finished::keep;
+use crate::maps::{ACTIVE, FRAMES};
 use crate::marker::Marked;
 use crate::names::Located;
 use crate::quick::{self, site};
-
-/// Calls that a stack takes: one less than it has places, see [`ACTIVATIONS`].
-const MOST: u32 = ACTIVATIONS as u32 - 1;
-const MASK: u32 = ACTIVATIONS as u32 - 1;
+use crate::running::{
+    MOST, activation, add_untimed, calls_within, doubt, ends, forget_same, forget_unseen,
+    is_doubtful, is_running, new_stack_of, stack_of, unwind,
+};
 
 /// What an entry tells of calls that have ended unseen.
 #[derive(Clone, Copy)]
@@ -250,16 +243,6 @@ pub fn raised() {
     }
 }
 
-#[inline(always)]
-fn doubt(stack: &mut Stack) {
-    let depth = stack.depth;
-    if depth > 0
-        && let Some(top) = activation(stack, depth - 1)
-    {
-        top.doubtful = 1;
-    }
-}
-
 /// A generator was made, of which the marker tells the entry alone: 3.15.
 #[inline(always)]
 pub fn created() {
@@ -412,14 +395,6 @@ fn push(thread: u64, identity: u64, named: &Named, caller: Caller) {
     }
 }
 
-/// Whether the innermost call may have been left by an exception.
-#[inline(always)]
-fn is_doubtful(stack: &mut Stack) -> bool {
-    let depth = stack.depth;
-    stack.beyond > 0
-        || (depth > 0 && activation(stack, depth - 1).is_some_and(|top| top.doubtful != 0))
-}
-
 /// Takes the call with this identity off the stack, and keeps its duration. An identity that is not
 /// unique may be that of several calls that run.
 #[inline(always)]
@@ -460,332 +435,5 @@ fn leave(now: u64, identity: u64, is_unique: bool) {
     }
     if ended.text != 0 {
         keep(pid(thread), &ended, elapsed);
-    }
-}
-
-/// One call less of a function.
-#[inline(always)]
-fn ends(stack: &mut Stack, text: u64) {
-    if let Some(running) = stack.running.get_mut((text & 0xff) as usize) {
-        *running = running.wrapping_sub(1);
-    }
-}
-
-#[inline(always)]
-fn activation(stack: &mut Stack, depth: u32) -> Option<&mut Activation> {
-    let place = unproven(u64::from(depth)) & u64::from(MASK);
-    stack.activations.get_mut(place as usize)
-}
-
-/// Takes the innermost call off the stack if it is the one that is entered: a generator that was not
-/// seen yielding, which it is not under a tracing function.
-#[inline(always)]
-fn forget_same(stack: &mut Stack, identity: u64) {
-    let depth = stack.depth;
-    if depth == 0 || depth > MOST || stack.beyond > 0 {
-        return;
-    }
-    let Some(&mut top) = activation(stack, depth - 1) else {
-        return;
-    };
-    if top.identity == identity {
-        stack.depth = depth - 1;
-        ends(stack, top.text);
-        add_untimed(Untimed::Unseen, 1);
-    }
-}
-
-/// Takes everything off the stack that was left by an exception, now that a frame is entered, the
-/// caller of which is this one. That may be left by the same exception as well.
-#[inline(always)]
-fn forget_unseen(stack: &mut Stack, frame: u64, caller: u64) {
-    let depth = stack.depth;
-    if depth == 0 || depth > MOST {
-        return;
-    }
-    let top = activation(stack, depth - 1).map_or(0, |top| top.identity);
-    if top == caller {
-        stack.beyond = 0;
-        return;
-    }
-    if caller == 0 {
-        let _ = unwind(stack, 0);
-        stack.depth = 0;
-        stack.beyond = 0;
-        return;
-    }
-    let found = unwind(stack, caller);
-    if found < MOST {
-        stack.depth = found + 1;
-        stack.beyond = 0;
-        doubt(stack);
-        return;
-    }
-    // The caller is beyond the stack, or was entered before pytop began. Then those that it has called
-    // lie one after the other at the same place.
-    let found = unwind(stack, frame);
-    if found < MOST {
-        add_untimed(Untimed::Unseen, 1);
-        if let Some(same) = activation(stack, found) {
-            let text = same.text;
-            ends(stack, text);
-        }
-        stack.depth = found;
-        stack.beyond = 0;
-    }
-}
-
-/// The place of the call with this identity, innermost first; [`MOST`] when there is none. Those
-/// above it have ended unseen, and are counted as such. With the identity 0: all have.
-#[inline(always)]
-fn unwind(stack: &mut Stack, identity: u64) -> u32 {
-    let passed = calls_within(stack, identity) as u32;
-    if passed > MOST {
-        return MOST;
-    }
-    let _ = discard(stack, passed);
-    add_untimed(Untimed::Unseen, u64::from(passed));
-    stack.depth.wrapping_sub(passed).wrapping_sub(1)
-}
-
-/// How many calls are above that with this identity; with the identity 0, how many there are. More
-/// than [`MOST`] when there is no such call.
-///
-/// As the other functions with external linkage, it is looked at by the verifier once.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn calls_within(stack: *const Stack, identity: u64) -> u64 {
-    const NONE: u64 = MOST as u64 + 1;
-    // SAFETY: a reference is made into the pointer and nothing else.
-    let Some(stack) = (unsafe { stack.as_ref() }) else {
-        return NONE;
-    };
-    let depth = stack.depth;
-    for passed in 0..MOST {
-        if passed >= depth {
-            return if identity == 0 {
-                u64::from(passed)
-            } else {
-                NONE
-            };
-        }
-        let at = depth.wrapping_sub(passed).wrapping_sub(1) & MASK;
-        if let Some(call) = stack.activations.get(at as usize)
-            && call.identity == identity
-        {
-            return u64::from(passed);
-        }
-    }
-    NONE
-}
-
-/// Notes that the innermost calls, so many, run no more. Always 0.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn discard(stack: *mut Stack, calls: u32) -> u64 {
-    // SAFETY: a reference is made into the pointer and nothing else.
-    let Some(stack) = (unsafe { stack.as_mut() }) else {
-        return 0;
-    };
-    let depth = stack.depth;
-    for passed in 0..MOST {
-        if passed >= calls {
-            break;
-        }
-        let at = depth.wrapping_sub(passed).wrapping_sub(1) & MASK;
-        let text = stack
-            .activations
-            .get(at as usize)
-            .map_or(0, |call| call.text);
-        ends(stack, text);
-    }
-    0
-}
-
-/// 1 when a call of this function runs, else 0.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn is_running(stack: *const Stack, text: u64, line: i32, depth: u32) -> u64 {
-    // SAFETY: a reference is made into the pointer and nothing else.
-    let Some(stack) = (unsafe { stack.as_ref() }) else {
-        return 0;
-    };
-    for back in 1..=MOST {
-        if back > depth {
-            break;
-        }
-        let at = depth.wrapping_sub(back) & MASK;
-        if let Some(other) = stack.activations.get(at as usize)
-            && other.text == text
-            && other.line == line
-        {
-            return 1;
-        }
-    }
-    0
-}
-
-/// The stack of a thread, if it has one.
-#[inline(always)]
-fn stack_of<'a>(thread: u64) -> Option<&'a mut Stack> {
-    // SAFETY: the entry is never deleted, and the thread alone uses it while it is its own.
-    let stack = RUNNING
-        .get_ptr_mut(thread as u32 & (STACKS as u32 - 1))
-        .and_then(|stack| unsafe { stack.as_mut() })?;
-    if stack.owner == thread {
-        return Some(stack);
-    }
-    // SAFETY: user space deletes only the entries of threads that have ended.
-    MORE_RUNNING
-        .get_ptr_mut(&thread)
-        .and_then(|stack| unsafe { stack.as_mut() })
-}
-
-/// The stack of a thread, which gets one if it has none.
-#[inline(always)]
-fn new_stack_of<'a>(thread: u64) -> Option<&'a mut Stack> {
-    if let Some(stack) = stack_of(thread) {
-        return Some(stack);
-    }
-    add_stack(thread);
-    stack_of(thread)
-}
-
-#[inline(never)]
-fn add_stack(thread: u64) {
-    if let Some(stack) = RUNNING.get_ptr_mut(thread as u32 & (STACKS as u32 - 1))
-        // SAFETY: the pointer comes from a map lookup.
-        && maps::claim(unsafe { &raw mut (*stack).owner }, thread)
-    {
-        // SAFETY: it is this thread's from here on.
-        if let Some(stack) = unsafe { stack.as_mut() } {
-            stack.depth = 0;
-            stack.beyond = 0;
-            stack.running = [0; 256];
-        }
-        return;
-    }
-    if let Some(empty) = EMPTY_STACK.get(0) {
-        // A full table is told by the one who looks for the stack.
-        let _ = MORE_RUNNING.insert(&thread, empty, u64::from(BPF_NOEXIST));
-    }
-}
-
-/// Keeps a duration.
-#[inline(always)]
-fn keep(pid: u32, ended: &Activation, elapsed: u64) {
-    let Some(slots) = ACTIVE.get(0) else { return };
-    let half = counting::half(slots);
-    let owner = u64::from(pid) << 32 | u64::from(ended.line as u32);
-    let number = bucket(elapsed);
-    let place = half
-        .wrapping_mul(RECORDS as u32)
-        .wrapping_add(record(ended.text, owner));
-    // SAFETY: entries are never deleted, and user space leaves those of the current half alone. Other
-    // CPUs write to them too.
-    if number < BUCKETS as u32
-        && let Some(record) = FINISHED
-            .get_ptr_mut(place)
-            .and_then(|record| unsafe { record.as_mut() })
-        && (is_of(record, ended.text, owner) || take(record, ended.text, owner))
-    {
-        let sum = if ended.nested == 0 {
-            &raw mut record.outermost
-        } else {
-            &raw mut record.nested
-        };
-        maps::add(sum, elapsed);
-        if ended.callees != 0 {
-            maps::add(&raw mut record.callees, ended.callees);
-        }
-        maps::raise(&raw mut record.longest, elapsed);
-        if let Some(calls) = record.buckets.get_mut(unproven(u64::from(number)) as usize) {
-            maps::add_half(calls, 1);
-        }
-        return;
-    }
-    let key = SpilledKey {
-        text: ended.text,
-        owner,
-        bucket: number,
-        reserved: 0,
-    };
-    spill(half, &key, ended.nested, elapsed, ended.callees);
-}
-
-/// The same number, of which the compiler knows nothing: it would leave out a check that the verifier
-/// has to see, and has made another one where that has lost sight of it.
-#[inline(always)]
-fn unproven(number: u64) -> u64 {
-    let same;
-    // SAFETY: a move.
-    unsafe {
-        asm!(
-            "{same} = {number}",
-            same = lateout(reg) same,
-            number = in(reg) number,
-            options(pure, nomem, nostack),
-        );
-    }
-    same
-}
-
-#[inline(always)]
-fn is_of(record: &Record, text: u64, owner: u64) -> bool {
-    record.text == text && record.owner == owner
-}
-
-/// Takes a record that nobody has.
-#[inline(always)]
-fn take(record: &mut Record, text: u64, owner: u64) -> bool {
-    if record.text == 0 && maps::claim(&raw mut record.text, text) {
-        record.owner = owner;
-        return true;
-    }
-    false
-}
-
-/// Keeps a duration for which there is no record.
-#[inline(never)]
-fn spill(half: u32, key: &SpilledKey, nested: u16, elapsed: u64, callees: u64) {
-    let find = || {
-        if half == 0 {
-            SPILLED_EVEN.get_ptr_mut(key)
-        } else {
-            SPILLED_ODD.get_ptr_mut(key)
-        }
-    };
-    let mut found = find();
-    if found.is_none() {
-        let new = Spilled::default();
-        // Fails when the table is full, or when another CPU was quicker; what follows tells which.
-        let _ = if half == 0 {
-            SPILLED_EVEN.insert(key, &new, u64::from(BPF_NOEXIST))
-        } else {
-            SPILLED_ODD.insert(key, &new, u64::from(BPF_NOEXIST))
-        };
-        found = find();
-    }
-    // SAFETY: entries of the current half are never deleted.
-    let Some(spilled) = found.and_then(|spilled| unsafe { spilled.as_mut() }) else {
-        add_untimed(Untimed::Full, 1);
-        return;
-    };
-    let sum = if nested == 0 {
-        &raw mut spilled.outermost
-    } else {
-        &raw mut spilled.nested
-    };
-    maps::add(sum, elapsed);
-    maps::add(&raw mut spilled.callees, callees);
-    maps::raise(&raw mut spilled.longest, elapsed);
-    maps::add(&raw mut spilled.finished, 1);
-}
-
-/// Counts calls that are not timed.
-#[inline(always)]
-fn add_untimed(reason: Untimed, calls: u64) {
-    if let Some(counter) = UNTIMED.get_ptr_mut(reason as u32) {
-        maps::add(counter, calls);
     }
 }

@@ -16,10 +16,12 @@ mod code;
 mod counting;
 mod door;
 mod durations;
+mod finished;
 mod maps;
 mod marker;
 mod names;
 mod quick;
+mod running;
 mod runtime;
 mod trace;
 

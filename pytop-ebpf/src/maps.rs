@@ -1,5 +1,6 @@
 //! The maps.
 
+use core::arch::asm;
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 
 use aya_ebpf::Global;
@@ -233,4 +234,21 @@ pub fn claim(word: *mut u64, value: u64) -> bool {
     // SAFETY: as above.
     let (before, _) = unsafe { atomic_cxchg::<u64, { ORDER }, { ORDER }>(word, 0, value) };
     before == 0
+}
+
+/// The same number, of which the compiler knows nothing: it would leave out a check that the verifier
+/// has to see, and has made another one where that has lost sight of it.
+#[inline(always)]
+pub fn unproven(number: u64) -> u64 {
+    let same;
+    // SAFETY: a move.
+    unsafe {
+        asm!(
+            "{same} = {number}",
+            same = lateout(reg) same,
+            number = in(reg) number,
+            options(pure, nomem, nostack),
+        );
+    }
+    same
 }

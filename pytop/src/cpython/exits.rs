@@ -15,7 +15,7 @@
 use std::fs::File;
 use std::path::Path as FilePath;
 
-use pytop_common::code::Location;
+use pytop_common::code::{Location, Offsets};
 use pytop_common::marker::MarkerSpec;
 use pytop_common::trace::{Condition, FrameSpec, NO_CONTAINER};
 
@@ -225,29 +225,32 @@ fn resumed(elf: &Elf<'_>, dynamic: &Dynamic, version: Version) -> Result<Vec<Tra
     let leaving = resume::leaving(elf, dynamic, version)?;
     let layout = layout::read(elf, dynamic, version)?;
     let offsets = offsets(&layout).ok_or(TOO_LARGE)?;
-    let leave = |file_offset, frame| {
-        let spec = FrameSpec {
-            frame,
-            offsets,
-            ..FrameSpec::default()
-        };
-        unmarked(file_offset, Says::Leave(spec))
-    };
-    let at_handler = |exit: &Exit| {
-        location(exit.frame)
-            .map(|frame| leave(exit.file_offset, frame))
-            .ok_or(TOO_LARGE)
-    };
-    let mut probes = vec![at_handler(&leaving.yields)?];
+    let mut probes = vec![at_handler(&leaving.yields, offsets)?];
     if let Some(place) = taken_off(elf, dynamic, version)? {
-        probes.push(leave(place.file_offset, place.second));
+        let spec = of_frame(place.second, offsets);
+        probes.push(unmarked(place.file_offset, Says::Leave(spec)));
     } else {
-        for returns in &leaving.returns {
-            probes.push(at_handler(returns)?);
+        for exit in &leaving.returns {
+            probes.push(at_handler(exit, offsets)?);
         }
     }
     probes.push(thrown(elf, dynamic, &layout, false)?);
     Ok(probes)
+}
+
+/// An exit in the handler of a bytecode.
+fn at_handler(exit: &Exit, offsets: Offsets) -> Result<TraceProbe, NotCountable> {
+    let frame = location(exit.frame).ok_or(TOO_LARGE)?;
+    let spec = of_frame(frame, offsets);
+    Ok(unmarked(exit.file_offset, Says::Leave(spec)))
+}
+
+fn of_frame(frame: Location, offsets: Offsets) -> FrameSpec {
+    FrameSpec {
+        frame,
+        offsets,
+        ..FrameSpec::default()
+    }
 }
 
 /// The same, where it costs least. That is at the bytecodes that return: the processor has foreseen where
@@ -262,31 +265,21 @@ fn quickly_resumed(
     let leaving = resume::leaving(elf, dynamic, version)?;
     let layout = layout::read(elf, dynamic, version)?;
     let offsets = offsets(&layout).ok_or(TOO_LARGE)?;
-    let spec = |frame| FrameSpec {
-        frame,
-        offsets,
-        ..FrameSpec::default()
-    };
-    let at_handler = |exit: &Exit| {
-        let frame = location(exit.frame).ok_or(TOO_LARGE)?;
-        Ok::<_, NotCountable>(unmarked(exit.file_offset, Says::Leave(spec(frame))))
-    };
-    let mut probes = vec![at_handler(&leaving.yields)?];
+    let mut probes = vec![at_handler(&leaving.yields, offsets)?];
     if leaving.returns.iter().any(|exit| exit.calls)
         && let Some(place) = taken_off(elf, dynamic, version)?
         && !place.pushes
     {
-        probes.push(unmarked(
-            place.file_offset,
-            Says::Unwind(spec(place.second)),
-        ));
+        let spec = of_frame(place.second, offsets);
+        probes.push(unmarked(place.file_offset, Says::Unwind(spec)));
         return Ok(probes);
     }
     for exit in &leaving.returns {
-        probes.push(at_handler(exit)?);
+        probes.push(at_handler(exit, offsets)?);
     }
     for (file_offset, frame) in unwound(elf, dynamic, version, &leaving)? {
-        probes.push(unmarked(file_offset, Says::Unwind(spec(frame))));
+        let spec = of_frame(frame, offsets);
+        probes.push(unmarked(file_offset, Says::Unwind(spec)));
     }
     if let Some(again) = leaving.raised_again
         && let Some(file_offset) = raised(elf, dynamic)?

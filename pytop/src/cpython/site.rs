@@ -3,9 +3,9 @@
 //! The kernel does the work of a few instructions itself, and has a copy of any other run by itself
 //! and trap, which takes twenty times as long. So the first choice is an instruction of the first
 //! kind, and among them one for which the kernel has nothing to write to the program's stack: a jump
-//! rather than a `push` or a call, which cost 30 to 40 ns more. It must be passed by everything that passes the first instruction and by nothing else, so
-//! no jump may lead to between the two. The first instruction is right too, whatever jumps behind
-//! it.
+//! rather than a `push` or a call, which cost 30 to 50 ns more. It must be passed by everything that
+//! passes the first instruction and by nothing else, so no jump may lead to between the two. The first
+//! instruction is right too, whatever jumps behind it.
 
 use super::block::{Block, Step, stepping};
 use super::code::Stepping;

@@ -367,4 +367,10 @@ fn an_ordinary_user_may_look_at_files_and_at_own_processes() {
              pytop), or with the capability CAP_SYS_PTRACE too"
         ),
     );
+
+    // What it may not look at may run CPython: that there is none is not the answer.
+    let all = public.pytop(&[], &["probes"]);
+    assert_eq!(all.status, 1);
+    assert!(!all.stdout().contains("no CPython process is running"));
+    assert!(all.stderr().starts_with("pytop: not permitted to look at "));
 }

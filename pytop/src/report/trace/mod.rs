@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
     use crate::probe::Names;
-    use crate::trace::Traced;
+    use crate::trace::{Gone, Traced};
 
     fn traced(kind: Kind, name: &str, depth: u32, lost: u32) -> Traced {
         let event = Event {
@@ -153,7 +153,7 @@ mod tests {
         Traced { event, names }
     }
 
-    fn folded(weight: Weight, times: &[(u64, Traced)]) -> (String, Missing) {
+    fn folded(weight: Weight, times: &[(u64, Traced)], ended: Vec<Gone>) -> (String, Missing) {
         let selection = Selection::default();
         let mut output = Vec::new();
         let mut report = TraceReport::new(TraceFormat::Folded, weight, selection, 0, &mut output);
@@ -164,6 +164,7 @@ mod tests {
         };
         let batch = Batch {
             events: times.iter().map(event).collect(),
+            ended,
             ..Batch::default()
         };
         report.write(&batch).expect("memory");
@@ -181,8 +182,26 @@ mod tests {
             // An exception has left both.
             (28, traced(Kind::Return, "", 1, 0)),
         ];
-        let (time, _) = folded(Weight::Time, &times);
+        let (time, _) = folded(Weight::Time, &times, Vec::new());
         assert_eq!(time, " (7);main (a.py) 27\n (7);main (a.py);a (a.py) 1\n");
+    }
+
+    #[test]
+    fn what_passes_until_a_thread_ends_is_the_time_of_where_it_was() {
+        let times = [
+            (0, traced(Kind::Entry, "main", 1, 0)),
+            (1, traced(Kind::Entry, "a", 2, 0)),
+        ];
+        let event = &times[0].1.event;
+        let gone = Gone {
+            pid: event.pid,
+            tid: event.tid,
+            lost: 0,
+            time: 28_000,
+            has_ended: true,
+        };
+        let (time, _) = folded(Weight::Time, &times, vec![gone]);
+        assert_eq!(time, " (7);main (a.py) 1\n (7);main (a.py);a (a.py) 27\n");
     }
 
     #[test]
@@ -204,9 +223,15 @@ mod tests {
         let missing = Missing { merged: 0, lost: 5 };
         let calls = " (7);main (a.py) 2\n (7);main (a.py);a (a.py) 1\n (7);(lost);f (a.py) 1\n \
                      (7);(lost);a (a.py) 1\n";
-        assert_eq!(folded(Weight::Calls, &times), (calls.to_owned(), missing));
+        assert_eq!(
+            folded(Weight::Calls, &times, Vec::new()),
+            (calls.to_owned(), missing)
+        );
         let time = " (7);main (a.py) 2\n (7);main (a.py);a (a.py) 1\n (7);(lost) 17\n \
                     (7);(lost);f (a.py) 3\n (7);(lost);a (a.py) 6\n";
-        assert_eq!(folded(Weight::Time, &times), (time.to_owned(), missing));
+        assert_eq!(
+            folded(Weight::Time, &times, Vec::new()),
+            (time.to_owned(), missing)
+        );
     }
 }
