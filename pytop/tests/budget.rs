@@ -396,6 +396,33 @@ fn a_process_that_cools_down_is_exact_again() {
     running.end_well();
 }
 
+/// Which functions are called in which turn is seen in windows alone: what is called some times a second
+/// must not be told as often as what is called millions of times in the same interval.
+#[test]
+fn what_is_called_in_turns_is_told_apart() {
+    let _alone = alone();
+    for name in ["3.9", "3.13"] {
+        let python = Python::new(interpreter(name), Form::Chroot, "turns.py");
+        let mut running = python.start();
+        let pid = running.pid();
+        let pytop = Pytop::start(["-p", &pid.to_string(), "--max-overhead", "5"]);
+        running.say("go");
+        let called: Vec<u64> = running.numbers();
+        let counted = pytop.interrupt();
+        running.end_well();
+
+        assert!(is_estimated(&counted, pid));
+        let told = ["first", "second", "third"].map(|name| told(&counted, &python, pid, name));
+        println!("Python {name}: told {told:?} of {called:?}");
+        // Of the second and third ones, what lies in windows is exact, and the rest at most of the order.
+        for ((told, called), off) in told.into_iter().zip(called).zip([2.0, 20.0, 20.0]) {
+            let ratio = told as f64 / called as f64;
+            assert!(ratio < off, "Python {name}: {ratio}");
+            assert!(ratio > off.recip(), "Python {name}: {ratio}");
+        }
+    }
+}
+
 #[test]
 fn a_command_is_counted_from_its_first_call() {
     let _alone = alone();

@@ -92,7 +92,7 @@ pub struct Top {
     /// A process that calls so much that counting all of it would cost more is counted during a
     /// part of the time only, and its calls are estimates: marked by a ~ in tables and by
     /// "estimated" in JSON. All others are counted exactly, as without the option; a process that
-    /// uses less than a twentieth of a CPU is taken to use that much.
+    /// uses less than a twentieth of a CPU is taken to use that much. PERCENT is from 0.1 to 90.
     #[arg(long, value_name = "PERCENT|auto", value_parser = max_overhead,
         allow_negative_numbers = true, conflicts_with = "durations")]
     pub max_overhead: Option<MaxOverhead>,

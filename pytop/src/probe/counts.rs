@@ -131,6 +131,17 @@ pub struct Frame {
     pub calls: u64,
 }
 
+impl Frame {
+    fn of(slot: &Slot) -> Self {
+        Self {
+            pid: slot.pid(),
+            line: slot.line,
+            text: slot.names.text,
+            calls: slot.calls,
+        }
+    }
+}
+
 /// A process that entered a function.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -297,15 +308,7 @@ impl Counts {
             },
         )
         .map_err(batch_error)?;
-        memory.take_all(|slot| {
-            let frame = Frame {
-                pid: slot.pid(),
-                line: slot.line,
-                text: slot.names.text,
-                calls: slot.calls,
-            };
-            add(frame, slot.site);
-        });
+        memory.take_all(|slot| add(Frame::of(slot), slot.site));
         // In a loop of its own, in which the processor waits for several places of memory at a time.
         frames.retain(|frame| {
             let is_named = frame.text != 0 && texts.mark(frame.text);
@@ -363,12 +366,11 @@ impl Counts {
         self.careful.get(&careful_at(pid), 0).unwrap_or(0)
     }
 
-    /// The calls of this interval so far, by process, but for those of functions that have no slot.
-    pub(super) fn visit_hits(&self, mut visit: impl FnMut(u32, u64)) {
+    /// The functions that have slots, and their calls in this interval so far. The hash of names that
+    /// are not known yet is 0.
+    pub(super) fn visit_hits(&self, mut visit: impl FnMut(Frame)) {
         if let Some(half) = self.halves.get(self.current) {
-            half.memory.visit(|owner, calls| {
-                visit(u32::try_from(owner >> 32).unwrap_or(0), calls);
-            });
+            half.memory.visit(|slot| visit(Frame::of(slot)));
         }
     }
 

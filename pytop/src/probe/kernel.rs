@@ -20,7 +20,7 @@ use thiserror::Error;
 
 pub use survey::{Loaded, Survey};
 
-use super::counts::{Capacity, Counts, Drained, Noticed, Seen};
+use super::counts::{Capacity, Counts, Drained, Frame, Noticed, Seen};
 use super::events::Events;
 use super::meter::{self, Meter};
 use super::program::{Program, ProgramError, Programs, Purpose};
@@ -340,9 +340,9 @@ impl Kernel {
         self.counts.names(text)
     }
 
-    /// Hands to `visit` processes, some of them repeatedly, and calls that they have made in this
-    /// interval so far: those of functions that have lasted. Asks nothing of the kernel.
-    pub fn visit_hits(&self, visit: impl FnMut(u32, u64)) {
+    /// Hands to `visit` the functions that have lasted, with their calls in this interval so far. The
+    /// hash of names that are not known yet is 0. Asks nothing of the kernel.
+    pub fn visit_hits(&self, visit: impl FnMut(Frame)) {
         self.counts.visit_hits(visit);
     }
 

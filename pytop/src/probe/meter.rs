@@ -131,7 +131,7 @@ const FUNCTION: &CStr = c"metered";
 const HITS: u32 = 32;
 const MEASUREMENTS: usize = 4;
 
-/// How many hits there are first, and in how many measurements: only a function that has lasted costs
+/// How many hits there are first, and in how many intervals: only a function that has lasted costs
 /// what nearly all hits cost.
 const WARM_UP: u32 = 2_048;
 const _: () = assert!(WARM_UP as u64 > LASTING_CALLS);
@@ -151,7 +151,10 @@ pub struct HitCost {
 #[derive(Debug)]
 pub struct Meter {
     probes: Vec<Probe>,
-    measured: u32,
+    /// Intervals in which the functions still have to be called more often than they are measured.
+    warm_ups: u32,
+    /// They have been, in this one.
+    is_warm: bool,
 }
 
 impl Meter {
@@ -182,16 +185,18 @@ impl Meter {
         );
         Some(Self {
             probes: probes.ok()?,
-            measured: 0,
+            warm_ups: WARM_UPS,
+            is_warm: false,
         })
     }
 
     /// Measures what a hit costs a process that runs into it on this processor, or on any: some tenth
-    /// of a millisecond of work, and a little more the first times.
+    /// of a millisecond of work, and a little more in the first intervals.
     pub fn measure(&mut self, processor: Option<u32>) -> HitCost {
         let _visit = processor.and_then(Visit::to);
-        if self.measured < WARM_UPS {
-            self.measured += 1;
+        if self.warm_ups > 0 && !self.is_warm {
+            self.warm_ups -= 1;
+            self.is_warm = true;
             hit(pytop_passed, WARM_UP);
         }
         let shortest = |function| {
@@ -203,6 +208,11 @@ impl Meter {
             trap,
             returns: shortest(pytop_returned).saturating_sub(trap),
         }
+    }
+
+    /// What was counted is drained, and with it what the kernel side has noted of these functions.
+    pub fn end_interval(&mut self) {
+        self.is_warm = false;
     }
 
     /// The probes, to be taken out together with others.

@@ -101,19 +101,17 @@ impl SlotMemory {
         }
     }
 
-    /// Hands the owner and the calls of each slot in use to `visit`. The kernel side may count on
-    /// meanwhile: each slot is read at a time of its own.
-    pub(super) fn visit(&self, mut visit: impl FnMut(u64, u64)) {
+    /// Shows each slot in use to `visit`. The kernel side may count on meanwhile, and give slots to
+    /// functions: each is read at a time of its own, and some words of a new one may still be 0.
+    pub(super) fn visit(&self, mut visit: impl FnMut(&Slot)) {
         for number in 0..SLOTS {
-            // SAFETY: the number is below that of the mapped slots; a word is read in one piece, and
-            // every bit pattern is a number.
-            let (owner, calls) = unsafe {
-                let slot = self.first.add(number).as_ptr();
-                let owner = (&raw const (*slot).owner).read_volatile();
-                (owner, (&raw const (*slot).calls).read_volatile())
-            };
-            if owner != 0 {
-                visit(owner, calls);
+            // SAFETY: the number is below that of the mapped slots, which are aligned; a word is read
+            // in one piece, and every bit pattern is a `Slot`.
+            unsafe {
+                let place = self.first.add(number);
+                if (&raw const (*place.as_ptr()).owner).read_volatile() != 0 {
+                    visit(&place.read_volatile());
+                }
             }
         }
     }

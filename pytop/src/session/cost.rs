@@ -102,6 +102,9 @@ impl CostMeter {
 
     /// All processes of an interval were taken in: chooses whose processors are measured next.
     pub(super) fn end_interval(&mut self) {
+        if let Some(meter) = &mut self.meter {
+            meter.end_interval();
+        }
         self.shares
             .sort_unstable_by(|(_, one), (_, other)| other.total_cmp(one));
         self.shares.truncate(VISITED);

@@ -587,7 +587,13 @@ impl Session {
         self.mark_arrivals(&mut processes, &gone);
         self.members.bury(&gone);
         if let Some(budget) = &mut self.budget {
-            budget.estimate(&mut processes, &mut rows, &self.cost, is_last);
+            budget.estimate(
+                &mut processes,
+                &mut rows,
+                &self.functions,
+                &self.cost,
+                is_last,
+            );
             budget.forget(&ended);
         }
         self.cost.end_interval();

@@ -14,7 +14,7 @@ use crate::probe::{Ended, Frame, Names};
 const KEPT: u64 = 60;
 
 /// What tells a function apart: the process, the hash of the names, and the line.
-type Key = (u32, u64, Option<u32>);
+pub(super) type Key = (u32, u64, Option<u32>);
 
 /// The functions that were called lately, in the order in which they came.
 #[derive(Default)]
@@ -83,6 +83,13 @@ impl Functions {
         self.take_rows(number_of_rows)
     }
 
+    /// The functions that were called lately.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Key, &Arc<Function>)> {
+        self.called
+            .iter()
+            .map(|called| (&called.key, &called.function))
+    }
+
     fn of(&mut self, key: Key, names: impl Fn(u64) -> Names) -> Option<&mut Called> {
         let called = &mut self.called;
         let number = *self.numbers.entry(key).or_insert_with(|| {
@@ -134,7 +141,7 @@ impl Functions {
 }
 
 /// A marker's line below 1 is unknown.
-fn line(line: i32) -> Option<u32> {
+pub(super) fn line(line: i32) -> Option<u32> {
     u32::try_from(line).ok().filter(|line| *line > 0)
 }
 

@@ -22,158 +22,86 @@
 //! It is believed where it is steadier than the other estimate is certain, and does not contradict
 //! it: what is passed by the clock, and not by the calls, is passed too often in windows.
 //!
-//! All that holds for a process that does much the same all the time. One that was busy outside and hardly
-//! runs in the window does not call by its processor time, so what the time by the clock says is a limit
-//! as well.
+//! All that holds as long as a process does much the same. So the windows are sorted: those that are
+//! alike are of one [`Regime`], and each gap between two windows is told by the regimes on its two
+//! sides. How much of it is of which one, the pace of the milestone tells, if it differs; or the process
+//! was far busier in the gap than in one of them; otherwise it is half of each.
+//!
+//! ```text
+//!   reading a file                        computing                        asleep, mostly
+//!   ├ window ┤├──── gap ────┤├ window ┤├──── gap ────┤├ window ┤├──── gap ────┤├── window ──┤
+//!        A       all by A        A      half A, half B     B        all by B          C
+//! ```
+//!
+//! A regime knows the functions of its windows, and what it tells is told as calls of these. An
+//! interval that ends within a gap has it told by the regime before.
 //!
 //! The time before a process is found out, in which it was counted always, is no window: what it did
-//! then, its start perhaps, tells little of what it does from then on. Its calls count as they are.
+//! then, its start perhaps, tells little of what it does from then on. Its calls count as they are. The
+//! end of that time tells of the first gap where no window does.
 //!
 //! A window has blurred edges: the probes are placed, and go, some time while the kernel is asked
 //! for it. So the time that a hit takes, own work and all, is measured between two looks within the
 //! window, and the time in which the process was counted is the number of all hits times that.
 
-use std::collections::VecDeque;
+use std::mem;
 use std::time::Duration;
 
-/// A look at what a process has used and hit so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Reading {
-    /// Its processor time.
-    pub(super) used: Duration,
-    /// Its hits in this interval, as far as they can be seen while it goes on.
-    pub(super) hits: u64,
-    /// When, by any clock.
-    pub(super) at: Duration,
-    /// How often it has passed its milestone, if it has one.
-    pub(super) passed: Option<u64>,
-}
+use foldhash::HashMap;
 
-/// What lies between two looks, or the sum of that.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Span {
-    /// Seconds of the process's processor time.
-    used: f64,
-    /// Seconds by the clock.
-    elapsed: f64,
-    /// Seconds of its processor time in which it had a milestone.
-    known: f64,
-    /// How often it passed it then.
-    passed: f64,
-}
-
-impl Span {
-    fn between(first: &Reading, last: &Reading) -> Self {
-        let used = last.used.saturating_sub(first.used).as_secs_f64();
-        let passed = last.passed.zip(first.passed);
-        Self {
-            used,
-            elapsed: last.at.saturating_sub(first.at).as_secs_f64(),
-            known: passed.map_or(0.0, |_| used),
-            passed: passed.map_or(0.0, |(last, first)| last.saturating_sub(first) as f64),
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.used += other.used;
-        self.elapsed += other.elapsed;
-        self.known += other.known;
-        self.passed += other.passed;
-    }
-
-    /// Its processor time without that of passing milestones.
-    fn own(&self, cost: HitCost) -> f64 {
-        (self.used - self.passed * cost.pass).max(0.0)
-    }
-
-    /// How often the milestone would have been passed in all of it. `None` where too little is known.
-    fn all_passes(&self) -> Option<f64> {
-        let is_enough = self.known >= self.used * LEAST_KNOWN && self.passed > 0.0;
-        is_enough.then(|| self.passed * self.used / self.known)
-    }
-}
-
-/// The cost of a hit, in seconds of processor time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct HitCost {
-    pub(super) seconds: f64,
-    /// How far off it may be, as a part of it.
-    pub(super) uncertainty: f64,
-    /// That of passing a milestone.
-    pub(super) pass: f64,
-}
+pub(super) use super::regime::{HitCost, Key, Look, Reading};
+use super::regime::{More, Regime, Span, Window};
 
 /// What is made of an interval that was not counted as a whole.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Estimated {
-    /// Calls made for each one that was counted.
-    pub(super) factor: f64,
-    /// Calls besides, of which no window tells whose they were.
-    pub(super) besides: f64,
-    /// There was a window.
-    pub(super) has_window: bool,
+    /// Calls made besides those that were counted.
+    pub(super) besides: HashMap<Key, f64>,
     /// The part of the processor time in which the process was counted.
     pub(super) share: f64,
-    /// How far off the factor may be, as a part of it.
+    /// How far off all its calls may be, as a part of what is told.
     pub(super) uncertainty: f64,
 }
 
-/// What follows an interval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Another one.
-    Interval,
-    /// Another one, and perhaps a milestone by then.
-    Milestone,
-    /// Nothing: the run or the process has ended.
-    Nothing,
-}
-
-/// Own work from one call to the next takes at least so long, in seconds: no interpreter enters and
-/// leaves a frame in less. In 3.14 it takes 9 on a processor of 2025.
-const LEAST_WORK: f64 = 5e-9;
-/// How far the time of a hit is off as a rule, as a part of it: what is left for own work is not
-/// known any better.
-const BLUR: f64 = 0.05;
-/// What windows of earlier intervals count for, as a part of what those of the present one do.
-const EARLIER: f64 = 0.5;
-/// The processor may be so much slower or quicker outside of windows than in them.
-const OTHER_SPEED: f64 = 0.25;
-/// The least part of a time with a milestone that stands for all of it.
-const LEAST_KNOWN: f64 = 0.1;
 /// What is known no better waits for a milestone that is searched.
 const POOR: f64 = 0.15;
 /// It waits so long at most, in seconds by the clock.
 const PATIENCE: f64 = 4.0;
-/// So many windows tell how many calls there are for each pass of a milestone.
-const RECENT: usize = 8;
-/// A process may have been so much busier outside of windows than in them, by the clock, before that is
-/// taken for a change of what it does.
-const BUSIER: f64 = 2.0;
+/// A window that has lasted so long, in seconds of the process's processor time or by the clock, ends when
+/// the process does something else.
+const LONG: (f64, f64) = (0.025, 0.1);
+/// In less processor time, in seconds, a window does not show a regime of its own, unless it has lasted.
+const SHORT: f64 = 0.001;
+/// Regimes that are remembered.
+const REMEMBERED: usize = 4;
+/// Intervals after which one is forgotten that was not met again.
+const FORGOTTEN: u32 = 30;
 
-/// What was seen of a process in one interval.
+/// What was seen of a process in one interval, and the regimes that it is known to have.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
     /// The processor time of the process at the beginning.
     began: Duration,
-    /// The beginning of the window that is open, if one is.
-    window: Option<Reading>,
+    /// The beginning and the last look of the window that is open, if one is.
+    window: Option<[Look; 2]>,
     /// That is no window: the process was counted always.
     is_whole: bool,
-    /// When the last one closed, by the processor time of the process.
+    /// When the last one closed.
     closed: Option<Reading>,
-    /// What lies between the first and the last look of each window, and the hits there.
-    within: Vec<(Span, f64)>,
-    /// Processor time and hits of the time in which the process was counted always.
+    /// From there to the next window.
+    gap: Span,
+    /// The process was counted always before it.
+    is_first_gap: bool,
+    /// The one that was met last is the last.
+    regimes: Vec<Regime>,
+    /// What it did when it was found out: better than nothing.
+    at_first: Regime,
+    /// The last look but one while it was counted always.
+    always: [Reading; 2],
+    /// Processor time and hits in windows.
+    within: (f64, f64),
+    /// Likewise of the time in which the process was counted always.
     whole: (f64, f64),
-    /// From closing a window to opening the next.
-    outside: Span,
-    /// The same of earlier intervals in which nothing was counted that would tell what it means.
-    owed: Span,
-    /// Processor time and hits in windows of this and, for less, of earlier intervals.
-    recent: (f64, f64),
-    /// Hits and passes of the milestone in the last windows.
-    passed: VecDeque<(f64, f64)>,
     /// Estimates in a row that were not made by the milestone although there was one.
     doubts: u32,
 }
@@ -183,51 +111,139 @@ impl Gauge {
     pub(super) fn counting(now: Reading) -> Self {
         Self {
             began: now.used,
-            window: Some(now),
+            window: Some([Look::first(now), Look::first(now)]),
             is_whole: true,
             ..Self::default()
         }
     }
 
     /// The probes are in place.
-    pub(super) fn open(&mut self, now: Reading) {
-        if let Some(closed) = self.closed.take() {
-            self.outside.add(&Span::between(&closed, &now));
-        }
-        self.window = Some(now);
+    pub(super) fn open(&mut self, now: Look) {
+        self.go_on_outside(now.reading);
+        self.closed = None;
+        self.window = Some([now.clone(), now]);
         self.is_whole = false;
     }
 
-    /// The probes are about to go.
-    pub(super) fn close(&mut self, now: Reading) {
-        self.end_window(now);
-        self.closed = Some(now);
+    /// A look at the process. In a window that has lasted, what it does now may be something else.
+    pub(super) fn look(&mut self, now: Look) {
+        let Some([first, last]) = &mut self.window else {
+            return;
+        };
+        let before = mem::replace(last, now);
+        let so_far = Window::between(first, &before);
+        let is_long = so_far.span.used >= LONG.0 || so_far.span.elapsed >= LONG.1;
+        if is_long && !self.is_whole && !Window::between(&before, last).is_like(&so_far) {
+            *first = before;
+            self.end_window(&so_far);
+        }
     }
 
-    fn end_window(&mut self, now: Reading) {
-        if let Some(first) = self.window.take() {
-            let span = Span::between(&first, &now);
-            let hits = now.hits.saturating_sub(first.hits) as f64;
-            if self.is_whole {
-                self.whole.0 += span.used;
-                self.whole.1 += hits;
-            } else {
-                self.within.push((span, hits));
+    /// A look at a process that is counted always.
+    pub(super) fn look_always(&mut self, now: Reading) {
+        let [_, last] = self.always;
+        self.always = [last, now];
+    }
+
+    /// The probes are about to go.
+    pub(super) fn close(&mut self, now: Look) {
+        self.closed = Some(now.reading);
+        if self.is_whole {
+            self.is_first_gap = true;
+            let [before, _] = self.always;
+            self.at_first = Regime::default();
+            self.at_first.add(&Window::since(&before, &now));
+        }
+        self.look(now);
+        if let Some([first, last]) = self.window.take() {
+            self.end_window(&Window::between(&first, &last));
+        }
+    }
+
+    /// The window stays open: the process is counted always from now on.
+    pub(super) fn settle(&mut self, now: Look) {
+        self.look(now);
+        if let Some([first, last]) = self.window.take() {
+            self.end_window(&Window::between(&first, &last));
+            self.window = Some([last.clone(), last]);
+            self.is_whole = true;
+        }
+    }
+
+    fn end_window(&mut self, window: &Window) {
+        let sum = if self.is_whole {
+            &mut self.whole
+        } else {
+            &mut self.within
+        };
+        sum.0 += window.span.used;
+        sum.1 += window.hits;
+        if !self.is_whole {
+            let met = self.meet(window);
+            self.end_gap(met);
+        }
+    }
+
+    /// Takes in a window, and says whether the process is in another regime than before. `None` where
+    /// the window tells of none.
+    fn meet(&mut self, window: &Window) -> Option<bool> {
+        let is_short = window.span.used < SHORT && window.span.elapsed < LONG.1;
+        if is_short && window.hits <= 0.0 {
+            return None;
+        }
+        let last = self.regimes.len().checked_sub(1);
+        let known = self.regimes.iter().rposition(|regime| regime.is_of(window));
+        let number = if is_short { known.or(last) } else { known };
+        let mut regime = number.map_or_else(Regime::default, |number| self.regimes.remove(number));
+        regime.add(window);
+        self.regimes.push(regime);
+        Some(number != last)
+    }
+
+    /// Has the gap before a window, if there was one, be told by the regimes on its two sides.
+    /// `is_other` says whether the second of them is another one than the first, or that there is
+    /// none.
+    fn end_gap(&mut self, is_other: Option<bool>) {
+        let gap = mem::take(&mut self.gap);
+        let is_first = self.is_first_gap;
+        self.is_first_gap &= is_other.is_none();
+        let (before, after, part) = match (self.regimes.as_mut_slice(), is_other) {
+            // What a program did at its start tells little of what follows.
+            ([.., after], Some(_)) if is_first => (&mut self.at_first, after, 0.0),
+            ([.., before, after], Some(true)) => (before, after, 0.5),
+            ([.., only], _) if !is_first => {
+                only.stay(&gap);
+                return;
             }
+            _ => {
+                self.at_first.outside.add(&gap, 1.0);
+                return;
+            }
+        };
+        let part = before.part_of(&gap, after).unwrap_or(part);
+        before.outside.add(&gap, part);
+        after.outside.add(&gap, 1.0 - part);
+    }
+
+    /// Time has gone by outside of windows, if none is open.
+    fn go_on_outside(&mut self, now: Reading) {
+        if let Some(closed) = &mut self.closed {
+            self.gap.add(&Span::between(closed, &now), 1.0);
+            *closed = now;
         }
     }
 
     /// There is a milestone from now on, or another one, and no window is open.
     pub(super) fn start_passing(&mut self, now: Reading) {
+        self.go_on_outside(Reading {
+            passed: None,
+            ..now
+        });
         if let Some(closed) = &mut self.closed {
-            let before = Reading {
-                passed: None,
-                ..now
-            };
-            self.outside.add(&Span::between(closed, &before));
             *closed = now;
         }
-        self.passed.clear();
+        self.regimes.iter_mut().for_each(Regime::forget_passes);
+        self.at_first.forget_passes();
         self.doubts = 0;
     }
 
@@ -236,235 +252,163 @@ impl Gauge {
         self.doubts
     }
 
-    /// Ends the interval, in which `counted` calls were counted, and begins the next, in which
-    /// hits are seen from 0 again. `None` when all of it was counted. What is not known, or poorly, waits
-    /// for what is `next`.
+    /// Ends the interval, in which so many calls were `counted`, and begins the next, in which
+    /// hits are seen from 0 again. `None` when all of it was counted. What is known poorly may wait for a
+    /// milestone where one `may_come`.
     pub(super) fn end_interval(
         &mut self,
-        now: Reading,
-        counted: u64,
+        now: Look,
+        counted: &HashMap<Key, u64>,
         cost: HitCost,
-        next: Next,
+        may_come: bool,
     ) -> Option<Estimated> {
-        let is_open = self.window.is_some();
-        self.end_window(now);
-        if let Some(closed) = &mut self.closed {
-            self.outside.add(&Span::between(closed, &now));
-            *closed = now;
+        let reading = now.reading;
+        let unseen = unseen(&now, counted);
+        let counted: u64 = counted.values().sum();
+        self.look(now);
+        if let Some([first, last]) = self.window.take() {
+            self.end_window(&Window::between(&first, &last));
+            let again = Look::first(reading.anew());
+            self.window = Some([again.clone(), again]);
+            self.always = self.always.map(Reading::anew);
         }
-        let all = now.used.saturating_sub(self.began).as_secs_f64();
-        let within = std::mem::take(&mut self.within);
-        let whole = std::mem::take(&mut self.whole);
-        let mut outside = std::mem::take(&mut self.outside);
-        let owed = std::mem::take(&mut self.owed);
-        self.began = now.used;
-        if is_open {
-            self.window = Some(Reading { hits: 0, ..now });
-            self.is_whole = true;
+        if self.closed.is_some() {
+            self.go_on_outside(reading);
+            self.end_gap(None);
         }
-        if outside.used <= 0.0 {
-            // What is owed has been called all the same.
-            self.owed = owed;
-            return None;
-        }
-        outside.add(&owed);
-        let mut windows = Windows::of(&within, cost);
-        // What is hit after the last look is not seen, but has its part in all.
-        let all_counted = counted as f64;
-        let unseen = (all_counted / now.hits.max(1) as f64).max(1.0);
-        windows.hits = all_counted.min(windows.hits * unseen);
-        let told_later = Estimated {
-            factor: 1.0,
-            besides: 0.0,
-            has_window: windows.used > 0.0,
-            share: ((windows.used + whole.0) / all.max(f64::MIN_POSITIVE)).min(1.0),
-            uncertainty: 1.0,
-        };
-        if windows.hits <= 0.0 || windows.used <= 0.0 {
-            if windows.used > 0.0 {
-                return Some(told_later);
+        let all = reading.used.saturating_sub(self.began).as_secs_f64();
+        self.began = reading.used;
+        let (within, whole) = (mem::take(&mut self.within), mem::take(&mut self.whole));
+        let outside = self.outside();
+        // What is hit while probes come and go is in no window.
+        let beyond = (counted as f64 - whole.1 - within.1).max(0.0);
+        let has_window = within.0 > 0.0;
+        let told = (outside > 0.0).then(|| {
+            let regimes = self.regimes.iter_mut().chain([&mut self.at_first]);
+            let regimes: Vec<_> = regimes.collect();
+            let in_windows: f64 = regimes.iter().map(|regime| regime.unknown()).sum();
+            let part = in_windows / unseen.values().sum::<f64>().max(in_windows);
+            for regime in regimes {
+                regime.explain(&unseen, part);
             }
-            // There was no window. The next ones tell, or those before.
-            if next != Next::Nothing {
-                self.owed = outside;
-                return Some(told_later);
-            }
-            let counted = (all_counted - whole.1 * unseen).max(0.0);
-            return Some(Estimated {
-                besides: (self.as_before(&outside, cost) - counted).max(0.0),
-                ..told_later
-            });
-        }
-        for (window, hits) in within.iter().filter(|(window, _)| window.known > 0.0) {
-            if self.passed.len() == RECENT {
-                self.passed.pop_front();
-            }
-            self.passed.push_back((hits * unseen, window.passed));
-        }
-        let (earlier_used, earlier_hits) = self.recent;
-        self.recent = (
-            windows.used + earlier_used * EARLIER,
-            windows.hits + earlier_hits * EARLIER,
-        );
-        let each = self.recent.0 / self.recent.1;
-        // What the edges of windows have of the time outside was counted.
-        let edges = (windows.hits * each - windows.used).clamp(0.0, outside.used);
-        let rest = (outside.own(cost) - edges).max(0.0);
-        let by_work = windows.by_work(rest, outside.elapsed, each, cost);
-        let beyond = (all_counted - whole.1 * unseen - windows.hits).max(0.0);
-        let by_milestones = self.by_milestones(&outside, beyond).filter(|more| {
-            more.off < by_work.off.max(by_work.least_off)
-                && is_plausible(rest / more.calls, each, cost)
+            self.tell(beyond, cost, may_come && has_window)
         });
-        let is_poor = by_work.off.max(by_work.least_off) > POOR;
-        let is_silent = self.passed.is_empty() || outside.all_passes().is_none();
-        if is_poor && next == Next::Milestone && is_silent && outside.elapsed < PATIENCE {
-            self.owed = outside;
-            return Some(told_later);
-        }
-        self.doubts = match by_milestones {
-            None if outside.known > 0.0 => self.doubts + 1,
-            _ => 0,
-        };
-        let more = by_milestones.unwrap_or(by_work);
-        let factor = 1.0 + more.calls / all_counted;
-        let used = windows.used + whole.0 + edges;
-        Some(Estimated {
-            factor,
-            besides: 0.0,
-            has_window: true,
-            share: (used / (used + rest)).min(1.0),
-            uncertainty: ((factor - 1.0) / factor * more.off).max(more.least_off),
+        self.grow_old();
+        told.map(|told| {
+            let counted_time = within.0 + whole.0 + told.edges;
+            let off = told.off / (counted as f64 + told.calls).max(1.0);
+            let least_off = if has_window { told.least_off } else { 1.0 };
+            Estimated {
+                besides: told.besides,
+                share: (counted_time / all.max(f64::MIN_POSITIVE)).min(1.0),
+                uncertainty: off.max(least_off),
+            }
         })
     }
 
-    /// The calls outside of windows, by the passes of the milestone there. `beyond` were counted that no
-    /// window has.
-    fn by_milestones(&self, outside: &Span, beyond: f64) -> Option<More> {
-        let each = self.for_each_pass()?;
-        let windows = self.passed.len() as f64;
-        let passes: f64 = self.passed.iter().map(|(_, passes)| passes).sum();
-        // Of passes that come at equal distances, a window has one more or less by chance; a single
-        // window does not tell whether they do.
-        let by_chance = if windows < 2.0 {
-            passes.sqrt().recip()
-        } else {
-            (windows / 6.0).sqrt() / passes
-        };
-        Some(More {
-            calls: (outside.all_passes()? * each - beyond).max(0.0),
-            off: spread(self.passed.iter().copied(), each)
-                .unwrap_or(0.0)
-                .max(by_chance),
-            least_off: 0.0,
-        })
+    /// Nothing is outside of windows: all of this interval was counted so far.
+    pub(super) fn is_exact(&self) -> bool {
+        self.closed.is_none() && self.gap.used <= 0.0 && self.outside() <= 0.0
     }
 
-    /// Calls for each pass of the milestone, in the last windows.
-    fn for_each_pass(&self) -> Option<f64> {
-        let (hits, passes) = self.passed.iter().fold((0.0, 0.0), |sum, window| {
-            (sum.0 + window.0, sum.1 + window.1)
-        });
-        (passes > 0.0).then(|| hits / passes)
+    /// The processor time outside of windows that regimes have to tell of.
+    fn outside(&self) -> f64 {
+        let regimes = self.regimes.iter().chain([&self.at_first]);
+        regimes.map(|regime| regime.outside.used).sum()
     }
 
-    /// The calls outside of windows, if they were as they are known to be from earlier intervals.
-    fn as_before(&self, outside: &Span, cost: HitCost) -> f64 {
-        let by_milestone = outside.all_passes().zip(self.for_each_pass());
-        let (used, hits) = self.recent;
-        match by_milestone {
-            Some((passes, each)) => passes * each,
-            None if hits > 0.0 => outside.own(cost) / own_work(used / hits, cost).0,
-            None => 0.0,
+    /// Tells what was called outside of windows. What is not known well may wait for a milestone.
+    fn tell(&mut self, beyond: f64, cost: HitCost, waits: bool) -> Told {
+        let mut told = Told::default();
+        let outside = self.outside().max(f64::MIN_POSITIVE);
+        let last = self.regimes.len().checked_sub(1);
+        let regimes = self.regimes.iter_mut().chain([&mut self.at_first]);
+        for (number, regime) in regimes.enumerate() {
+            if regime.outside.used <= 0.0 {
+                continue;
+            }
+            regime.beyond += beyond * regime.outside.used / outside;
+            let more = regime.calls_outside(cost);
+            if Some(number) == last
+                && waits
+                && more.is_poor(POOR)
+                && regime.is_silent()
+                && regime.outside.elapsed < PATIENCE
+            {
+                told.wait(&more);
+                continue;
+            }
+            if regime.outside.known > 0.0 {
+                self.doubts = if more.by_milestones {
+                    0
+                } else {
+                    self.doubts + 1
+                };
+            }
+            told.add(&more, regime);
+            regime.end_telling();
         }
+        told
+    }
+
+    fn grow_old(&mut self) {
+        self.at_first.grow_old();
+        self.regimes.iter_mut().for_each(Regime::grow_old);
+        let many = self.regimes.len().saturating_sub(REMEMBERED);
+        self.regimes.drain(..many);
+        // Which it is in now, it is in.
+        let last = self.regimes.pop();
+        self.regimes.retain(|regime| regime.age < FORGOTTEN);
+        self.regimes.extend(last);
     }
 }
 
-/// The windows of an interval.
-struct Windows<'a> {
-    each: &'a [(Span, f64)],
-    /// Processor time of all, without that of passing milestones.
-    used: f64,
-    /// Time of all by the clock, in seconds.
-    elapsed: f64,
-    hits: f64,
+/// Hits of the interval before a function had lasted, of each.
+fn unseen(now: &Look, counted: &HashMap<Key, u64>) -> HashMap<Key, f64> {
+    let unseen = |(key, calls): (&Key, &u64)| {
+        let seen = now.functions.get(key).copied();
+        calls.saturating_sub(seen.unwrap_or(0)) as f64
+    };
+    // Some were hit after the last look, of whatever function.
+    let all: u64 = counted.values().sum();
+    let late = counted.iter().map(unseen).sum::<f64>() - now.reading.careful as f64;
+    let part = late.max(0.0) / all.max(1) as f64;
+    let careful = counted.iter().map(|(key, calls)| {
+        let careful = unseen((key, calls)) - *calls as f64 * part;
+        (*key, careful)
+    });
+    careful.filter(|(_, hits)| *hits >= 1.0).collect()
 }
 
-impl<'a> Windows<'a> {
-    fn of(each: &'a [(Span, f64)], cost: HitCost) -> Self {
-        // The sum of nothing is a negative zero.
-        Self {
-            each,
-            used: 0.0 + each.iter().map(|(span, _)| span.own(cost)).sum::<f64>(),
-            elapsed: each.iter().map(|(span, _)| span.elapsed).sum(),
-            hits: each.iter().map(|(_, hits)| hits).sum(),
-        }
-    }
-
-    /// The calls outside in `rest` seconds of processor time and `elapsed` by the clock, by what is
-    /// left for own work of the time from hit to hit, which is `each`.
-    fn by_work(&self, rest: f64, elapsed: f64, each: f64, cost: HitCost) -> More {
-        let (work, work_off) = own_work(each, cost);
-        let by_work = rest / work;
-        // What windows would have taken by the clock without hits.
-        let own = self.elapsed * work / each;
-        let by_clock = self.hits * BUSIER * elapsed / own;
-        let times = self.each.iter().map(|(span, hits)| (span.own(cost), *hits));
-        More {
-            calls: by_work.min(by_clock),
-            off: work_off.hypot(spread(times, each).unwrap_or(1.0)),
-            least_off: if by_work > by_clock { 1.0 } else { 0.0 },
-        }
-    }
-}
-
-/// Calls that were not counted.
-struct More {
+/// What is told of the time outside of windows.
+#[derive(Default)]
+struct Told {
+    besides: HashMap<Key, f64>,
+    /// All of these.
     calls: f64,
-    /// How far off they may be, as a part of them.
+    /// So many more or less may have been made.
     off: f64,
-    /// How far off all calls may be at least, likewise.
+    /// How far off all calls of the interval may be at least, as a part of them.
     least_off: f64,
+    /// Processor time outside of windows in which the process was counted, in seconds.
+    edges: f64,
 }
 
-/// Whether a process can have taken so much of its own time for a call, if in windows it took `each`
-/// with the hit.
-fn is_plausible(work: f64, each: f64, cost: HitCost) -> bool {
-    // Where a hit is taken to cost more than all that was used, what it costs is not known that well.
-    let likely = (each - cost.seconds).max(LEAST_WORK);
-    let off = 3.0 * cost.uncertainty * cost.seconds + OTHER_SPEED * likely;
-    work >= (likely - off).max(LEAST_WORK) && work <= likely + off
-}
-
-/// Own work from one hit to the next in seconds, and how far off it may be, as a part of it: what
-/// takes the time from hit to hit but the hit.
-fn own_work(each: f64, cost: HitCost) -> (f64, f64) {
-    let work = positive(each - cost.seconds, cost);
-    let off = cost.seconds * cost.uncertainty;
-    // Calls go as one by the work: they may be more by a larger part than they may be less, unless it
-    // seems to be as little as can be.
-    let more = work / (work - off).max(LEAST_WORK) - 1.0;
-    let less = off / (work + off);
-    (work, more.max(less))
-}
-
-/// What own work is taken to be when so much is left for it: as much, but where that is little, or
-/// nothing, the mean of what it may be.
-fn positive(left: f64, cost: HitCost) -> f64 {
-    let blur = cost.seconds * BLUR;
-    let above = (left - LEAST_WORK) / blur;
-    // Softplus: the two sides of a corner, joined by a curve.
-    LEAST_WORK + blur * (above.max(0.0) + (-above.abs()).exp().ln_1p())
-}
-
-/// How far a sum may be off by chance that is `each` times another one, as a part of it: windows, of
-/// which these are the two numbers, are a sample. `None` where there are too few.
-fn spread(windows: impl Iterator<Item = (f64, f64)>, each: f64) -> Option<f64> {
-    let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
-    for (number, other) in windows {
-        count += 1.0;
-        sum += other * each;
-        squares += (number - other * each).powi(2);
+impl Told {
+    fn add(&mut self, more: &More, regime: &Regime) {
+        for (key, part) in regime.parts() {
+            *self.besides.entry(key).or_default() += more.calls * part;
+        }
+        self.calls += more.calls;
+        self.off += more.calls * more.off;
+        self.least_off = self.least_off.max(more.least_off);
+        self.edges += more.edges;
     }
-    (count >= 2.0 && sum > 0.0).then(|| (squares * count / (count - 1.0)).sqrt() / sum)
+
+    /// These are told later.
+    fn wait(&mut self, more: &More) {
+        self.off += more.calls;
+        self.least_off = 1.0;
+        self.edges += more.edges;
+    }
 }

@@ -30,6 +30,9 @@ const SEARCHED: u16 = 64;
 const SHARE: (f64, f64) = (0.3, 0.6);
 /// One that takes more than so much of what is allowed is given up: the process does something else now.
 const TOO_MUCH: f64 = 0.9;
+/// One that takes so many times what is allowed, in so much processor time in seconds, is given up at once.
+const FAR_TOO_MUCH: f64 = 3.0;
+const WATCHED: f64 = 0.005;
 /// One that is not passed in so much processor time, in seconds, is given up likewise.
 const PASSED_IN: f64 = 0.1;
 /// After a search without a result, or a milestone that was given up, the next search waits so long, and
@@ -164,6 +167,15 @@ impl Milestone {
     /// Passes since the last time that this was asked for.
     pub(super) fn take_passes(&mut self) -> u64 {
         mem::take(&mut self.passes)
+    }
+
+    /// Gives up a milestone at once of which the last passes took so much of so much processor time, in
+    /// seconds, if that is far more than `allowed` of it: the process does something else now.
+    pub(super) fn watch(&mut self, now: Instant, (spent, used): (f64, f64), allowed: f64) {
+        let is_far_too_much = used >= WATCHED && spent > used * allowed * FAR_TOO_MUCH;
+        if self.is_found() && is_far_too_much {
+            self.give_up(now);
+        }
     }
 
     /// An interval has ended, at this time of the process: gives up a milestone that costs more than it

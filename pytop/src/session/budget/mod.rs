@@ -8,10 +8,11 @@
 //! estimates of what was counted, with the help of a [`Milestone`] if there is one.
 
 pub(super) mod arrivals;
+mod besides;
 mod gauge;
 mod milestone;
 mod pace;
-mod scale;
+mod regime;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -24,15 +25,16 @@ use foldhash::{HashMap, HashMapExt as _};
 use nix::time::{ClockId, clock_gettime};
 
 use self::arrivals::Arrivals;
-use self::gauge::{Estimated, Gauge, HitCost, Next, Reading};
+use self::besides::Index;
+use self::gauge::{Estimated, Gauge, HitCost, Key, Reading};
 use self::milestone::{Milestone, Milestones, Searched};
-use self::pace::{Look, Pace, Step};
-use self::scale::{Called, Scale};
+use self::pace::{Pace, Step};
 use super::attachments::{Attachments, File, release};
 use super::cost::CostMeter;
+use super::rows::{Functions, line};
 use crate::discover::ProcessEvent;
 use crate::model::{Estimate, Method, ProcessStatus, Row};
-use crate::probe::{Busiest, Kernel, Probe, ProcessClock};
+use crate::probe::{Busiest, Frame, Kernel, Probe, ProcessClock};
 
 /// What a hit is taken to cost where it cannot be measured, in seconds: more than it does.
 const UNMEASURED: f64 = 2e-6;
@@ -56,8 +58,6 @@ pub(super) struct Budget {
     /// The part of its processor time that counting may take from a process.
     allowed: f64,
     watched: HashMap<u32, Watched>,
-    /// The hits of this interval that were seen last, by process.
-    hits: HashMap<u32, u64>,
     arrivals: Arrivals,
     milestones: Milestones,
     /// When the interval began, and how long the one before was.
@@ -80,10 +80,10 @@ struct Watched {
     pace: Pace,
     gauge: Gauge,
     milestone: Milestone,
-    /// What was counted of it in the last interval that had a window.
-    called: Vec<Called>,
-    /// As of the last look.
-    seen: Reading,
+    /// Its hits in this interval.
+    hits: u64,
+    /// As of the last look. Functions are told apart only where there are windows.
+    seen: gauge::Look,
 }
 
 impl Budget {
@@ -92,7 +92,6 @@ impl Budget {
         Self {
             allowed,
             watched: HashMap::new(),
-            hits: HashMap::new(),
             arrivals: Arrivals::new(),
             milestones: Milestones::default(),
             interval: (now, LONG_INTERVAL),
@@ -162,9 +161,8 @@ impl Budget {
         let careful = kernel.careful_hits(pid);
         let seen = Reading {
             used,
-            hits: 0,
             at: monotonic(),
-            passed: None,
+            ..Reading::default()
         };
         let watched = Watched {
             pid,
@@ -177,8 +175,8 @@ impl Budget {
             pace: Pace::new(self.allowed, now, seed(pid)),
             gauge: Gauge::counting(seen),
             milestone: Milestone::new(now),
-            called: Vec::new(),
-            seen,
+            hits: 0,
+            seen: gauge::Look::first(seen),
         };
         self.watched.insert(pid, watched);
     }
@@ -204,7 +202,7 @@ impl Budget {
         if self.due().is_none_or(|due| due > now) {
             return Ok(());
         }
-        self.read_hits(kernel);
+        self.read_hits(kernel, false);
         let is_round = self.round <= now;
         if is_round {
             self.round = now + ROUND;
@@ -221,13 +219,12 @@ impl Budget {
             if !is_due {
                 continue;
             }
-            let hits = self.hits.get(pid).copied().unwrap_or(0);
-            match watched.look(now, hits, cost, kernel) {
+            match watched.look(now, cost, kernel) {
                 Step::Stay => {}
                 // What a search counts would be counted in the window, too.
                 Step::Open if watched.milestone.is_searched() => watched.pace.put_off(now),
                 Step::Open => opened.push(*pid),
-                Step::Close => is_other |= watched.close(attachments),
+                Step::Close => is_other |= watched.close(attachments, kernel),
                 Step::Settle => {
                     watched.settle(&mut self.milestones);
                     is_other = true;
@@ -258,7 +255,7 @@ impl Budget {
             let process = Searched {
                 pid: *pid,
                 file,
-                used: watched.seen.used,
+                used: watched.seen.reading.used,
             };
             if is_due {
                 let pass = cost.of_pass(*pid).unwrap_or(UNMEASURED);
@@ -266,10 +263,10 @@ impl Budget {
                 milestones.go_on(process, found, counter, price, kernel);
                 if found.is_found() {
                     watched.gauge.start_passing(Reading {
-                        used: watched.clock.read().unwrap_or(watched.seen.used),
+                        used: watched.clock.read().unwrap_or(watched.seen.reading.used),
                         at: monotonic(),
                         passed: found.passed(),
-                        ..watched.seen
+                        ..watched.seen.reading
                     });
                 }
             } else if may_begin && milestones.may_search(found, now) {
@@ -327,19 +324,23 @@ impl Budget {
                 admitted => admitted?,
             }
         }
-        self.read_hits(kernel);
+        self.read_hits(kernel, false);
         let at = Instant::now();
         for pid in pids {
-            let hits = self.hits.get(pid).copied().unwrap_or(0);
             if let Some(watched) = self.watched.get_mut(pid)
                 && let Some(used) = watched.clock.read()
             {
                 watched.milestone.look(kernel);
-                watched.gauge.open(Reading {
+                let reading = Reading {
                     used,
-                    hits,
+                    hits: watched.hits,
+                    careful: watched.careful_hits(),
                     at: monotonic(),
                     passed: watched.milestone.passed(),
+                };
+                watched.gauge.open(gauge::Look {
+                    reading,
+                    functions: watched.seen.functions.clone(),
                 });
                 watched.pace.opened(at);
             }
@@ -356,12 +357,11 @@ impl Budget {
         cost: &CostMeter,
         others: impl FnOnce() -> Vec<u32>,
     ) -> io::Result<()> {
-        self.read_hits(kernel);
+        self.read_hits(kernel, true);
         let now = Instant::now();
         let mut is_other = false;
-        for (pid, watched) in &mut self.watched {
-            let hits = self.hits.get(pid).copied().unwrap_or(0);
-            let decided = watched.look(now, hits, cost, kernel);
+        for watched in self.watched.values_mut() {
+            let decided = watched.look(now, cost, kernel);
             let step = match decided {
                 // There is none to be opened now.
                 Step::Open => {
@@ -373,7 +373,7 @@ impl Budget {
             };
             match step {
                 Step::Stay | Step::Open => {}
-                Step::Close => is_other |= watched.close(attachments),
+                Step::Close => is_other |= watched.close(attachments, kernel),
                 Step::Settle => {
                     watched.settle(&mut self.milestones);
                     is_other = true;
@@ -393,53 +393,29 @@ impl Budget {
         &mut self,
         processes: &mut [ProcessStatus],
         rows: &mut Vec<Row>,
+        functions: &Functions,
         cost: &CostMeter,
         is_last: bool,
     ) {
         let now = Instant::now();
         self.interval = (now, now - self.interval.0);
-        let mut estimates: HashMap<u32, Scale> = HashMap::new();
-        for process in processes.iter_mut() {
+        let estimated = self.watched.values().filter(|it| !it.gauge.is_exact());
+        let estimated = estimated.map(|watched| watched.pid).collect();
+        let index = Index::of(functions, &estimated);
+        let counted = index.counted(rows);
+        let nothing = HashMap::new();
+        for process in processes {
             let Some(watched) = self.watched.get_mut(&process.pid) else {
                 continue;
             };
             let is_last = is_last || process.ended;
-            if let Some(estimated) =
-                watched.end_interval(process.calls, cost, self.allowed, is_last)
-            {
+            let counted = counted.get(&process.pid).unwrap_or(&nothing);
+            if let Some(estimated) = watched.end_interval(counted, cost, self.allowed, is_last) {
                 process.estimate = Some(Estimate {
                     counted: estimated.share,
                     uncertainty: estimated.uncertainty,
                 });
-                let before = if estimated.besides > 0.0 {
-                    watched.called.clone()
-                } else {
-                    Vec::new()
-                };
-                if estimated.has_window {
-                    watched.called.clear();
-                }
-                let scale = Scale::of(&estimated, before);
-                estimates.insert(process.pid, scale);
-            }
-        }
-        if estimates.is_empty() {
-            return;
-        }
-        for row in rows.iter_mut() {
-            let pid = row.function.pid;
-            if let Some(scale) = estimates.get_mut(&pid) {
-                if scale.is_of_windows()
-                    && let Some(watched) = self.watched.get_mut(&pid)
-                {
-                    watched.called.push((Arc::clone(&row.function), row.calls));
-                }
-                row.calls = scale.scaled(row);
-            }
-        }
-        for process in processes {
-            if let Some(scale) = estimates.remove(&process.pid) {
-                process.calls = scale.finish(rows);
+                process.calls = index.add(rows, process.pid, estimated.besides);
             }
         }
     }
@@ -469,43 +445,81 @@ impl Budget {
         }
     }
 
-    fn read_hits(&mut self, kernel: &Kernel) {
-        self.hits.clear();
-        let hits = &mut self.hits;
-        kernel.visit_hits(|pid, calls| *hits.entry(pid).or_default() += calls);
-        for (pid, watched) in &mut self.watched {
-            watched.careful = kernel.careful_hits(*pid);
-            let careful = watched.careful.saturating_sub(watched.careful_before);
-            *hits.entry(*pid).or_default() += careful;
+    /// Reads the hits of this interval. Functions are told apart where a window is open, and at its end.
+    fn read_hits(&mut self, kernel: &Kernel, is_end: bool) {
+        for watched in self.watched.values_mut() {
+            watched.careful = kernel.careful_hits(watched.pid);
+            watched.hits = watched.careful_hits();
+            watched.seen.functions = Arc::default();
         }
+        let all = &mut self.watched;
+        kernel.visit_hits(|frame| {
+            if let Some(watched) = all.get_mut(&frame.pid) {
+                watched.hits += frame.calls;
+                if watched.is_hot && (is_end || watched.pace.is_open()) {
+                    watched.see(&frame);
+                }
+            }
+        });
     }
 }
 
 impl Watched {
+    /// Its hits in this interval that are not in slots.
+    fn careful_hits(&self) -> u64 {
+        self.careful.saturating_sub(self.careful_before)
+    }
+
+    /// Takes in the calls of a function in this interval.
+    fn see(&mut self, frame: &Frame) {
+        if frame.text != 0 && frame.calls != 0 {
+            let key = (frame.text, line(frame.line));
+            let functions = Arc::make_mut(&mut self.seen.functions);
+            *functions.entry(key).or_default() += frame.calls;
+        }
+    }
+
     /// Takes in what has become of the process.
-    fn look(&mut self, now: Instant, hits: u64, cost: &CostMeter, kernel: &Kernel) -> Step {
+    fn look(&mut self, now: Instant, cost: &CostMeter, kernel: &Kernel) -> Step {
+        let before = self.seen.reading;
         // One that has ended uses no more.
-        let used = self.clock.read().unwrap_or(self.seen.used);
-        let new = hits.saturating_sub(self.seen.hits);
+        let used = self.clock.read().unwrap_or(before.used);
+        let hits = self.hits.saturating_sub(before.hits) as f64;
+        let careful = self.careful_hits().saturating_sub(before.careful) as f64;
         let passes = self.milestone.look(kernel);
         let each = self.cost(cost);
-        let look = Look {
+        let look = pace::Look {
             at: now,
-            used: used.saturating_sub(self.seen.used),
-            spent: new as f64 * each.seconds + passes as f64 * each.pass,
+            used: used.saturating_sub(before.used),
+            spent: each.of_hits(hits, careful) + passes as f64 * each.pass,
         };
-        self.seen = Reading {
+        let taken = (passes as f64 * each.pass, look.used.as_secs_f64());
+        self.milestone.watch(now, taken, self.pace.allowed());
+        self.seen.reading = Reading {
             used,
-            hits,
+            hits: self.hits,
+            careful: self.careful_hits(),
             at: monotonic(),
             passed: self.milestone.passed(),
         };
+        if !self.is_hot {
+            self.gauge.look_always(self.seen.reading);
+        } else if self.pace.is_open() {
+            self.gauge.look(self.seen.clone());
+        }
         self.pace.take(&look)
     }
 
     /// Ends a window, or the time in which it was counted always; says whether it was the latter.
-    fn close(&mut self, attachments: &mut Attachments) -> bool {
-        self.gauge.close(self.seen);
+    fn close(&mut self, attachments: &mut Attachments, kernel: &Kernel) -> bool {
+        if !self.is_hot {
+            kernel.visit_hits(|frame| {
+                if frame.pid == self.pid {
+                    self.see(&frame);
+                }
+            });
+        }
+        self.gauge.close(self.seen.clone());
         attachments.dismiss(self.pid);
         self.clock.sharpen();
         !std::mem::replace(&mut self.is_hot, true)
@@ -514,6 +528,7 @@ impl Watched {
     /// It is counted always from now on.
     fn settle(&mut self, milestones: &mut Milestones) {
         self.is_hot = false;
+        self.gauge.settle(self.seen.clone());
         milestones.end(self.pid);
         self.milestone.settle(Instant::now());
     }
@@ -528,21 +543,19 @@ impl Watched {
 
     fn end_interval(
         &mut self,
-        counted: u64,
+        counted: &HashMap<Key, u64>,
         cost: &CostMeter,
         allowed: f64,
         is_last: bool,
     ) -> Option<Estimated> {
         let cost = self.cost(cost);
-        let next = match self.file {
-            _ if is_last => Next::Nothing,
-            Some(_) if self.milestone.may_come() => Next::Milestone,
-            _ => Next::Interval,
-        };
-        let estimated = self.gauge.end_interval(self.seen, counted, cost, next);
-        self.seen.hits = 0;
+        let may_come = !is_last && self.is_hot && self.milestone.may_come();
+        let may_come = may_come && self.file.is_some();
+        let look = self.seen.clone();
+        let estimated = self.gauge.end_interval(look, counted, cost, may_come);
+        self.seen.reading = self.seen.reading.anew();
         self.careful_before = self.careful;
-        let used = self.seen.used;
+        let used = self.seen.reading.used;
         let now = Instant::now();
         self.milestone.judge(now, used, cost.pass, allowed);
         if self.milestone.is_found() && self.gauge.doubts() >= DOUBTS {

@@ -137,6 +137,11 @@ impl Pace {
         self.period = if is_long { LONG_PERIOD } else { PERIOD };
     }
 
+    /// The part of its processor time that the process may lose.
+    pub(super) fn allowed(&self) -> f64 {
+        self.allowed
+    }
+
     /// What a window may cost, in seconds of processor time.
     pub(super) fn price(&self) -> f64 {
         self.period * MARGIN * self.allowed

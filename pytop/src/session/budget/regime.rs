@@ -1,0 +1,577 @@
+//! What a process does alike for some time, as its windows show it.
+//!
+//! Windows in which a call takes as long from hit to hit, and which have as many calls for each pass of
+//! the milestone, are of one *regime*. What was called outside of windows is told by the regimes of
+//! those on either side: a program that reads a file for a second and computes for another one has two
+//! of them, and neither tells how often, or what, is called in the other.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashMap;
+
+/// A look at what a process has used and hit so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Reading {
+    /// Its processor time.
+    pub(super) used: Duration,
+    /// Its hits in this interval, as far as they can be seen while it goes on.
+    pub(super) hits: u64,
+    /// Those of functions that have not lasted, likewise.
+    pub(super) careful: u64,
+    /// When, by any clock.
+    pub(super) at: Duration,
+    /// How often it has passed its milestone, if it has one.
+    pub(super) passed: Option<u64>,
+}
+
+impl Reading {
+    /// As of the beginning of the next interval.
+    pub(super) fn anew(self) -> Self {
+        Self {
+            hits: 0,
+            careful: 0,
+            ..self
+        }
+    }
+}
+
+/// What tells the functions of a process apart: the hash of the names, and the line.
+pub(super) type Key = (u64, Option<u32>);
+
+/// A look at a process that tells its functions apart, too.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Look {
+    pub(super) reading: Reading,
+    /// Hits in this interval of functions that have lasted. Others have some as well.
+    pub(super) functions: Arc<HashMap<Key, u64>>,
+}
+
+impl Look {
+    /// Nothing was hit yet.
+    pub(super) fn first(reading: Reading) -> Self {
+        Self {
+            reading,
+            functions: Arc::default(),
+        }
+    }
+}
+
+/// What lies between two looks, or the sum of that.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Span {
+    /// Seconds of the process's processor time.
+    pub(super) used: f64,
+    /// Seconds by the clock.
+    pub(super) elapsed: f64,
+    /// Seconds of its processor time in which it had a milestone.
+    pub(super) known: f64,
+    /// How often it passed it then.
+    pub(super) passed: f64,
+}
+
+impl Span {
+    pub(super) fn between(first: &Reading, last: &Reading) -> Self {
+        let used = last.used.saturating_sub(first.used).as_secs_f64();
+        let passed = last.passed.zip(first.passed);
+        Self {
+            used,
+            elapsed: last.at.saturating_sub(first.at).as_secs_f64(),
+            known: passed.map_or(0.0, |_| used),
+            passed: passed.map_or(0.0, |(last, first)| last.saturating_sub(first) as f64),
+        }
+    }
+
+    /// Adds such a part of another one.
+    pub(super) fn add(&mut self, other: &Self, part: f64) {
+        self.used += other.used * part;
+        self.elapsed += other.elapsed * part;
+        self.known += other.known * part;
+        self.passed += other.passed * part;
+    }
+
+    /// Such a part of it.
+    fn times(&self, part: f64) -> Self {
+        let mut sum = Self::default();
+        sum.add(self, part);
+        sum
+    }
+
+    /// Its processor time without that of passing milestones.
+    pub(super) fn own(&self, cost: HitCost) -> f64 {
+        (self.used - self.passed * cost.pass).max(0.0)
+    }
+
+    /// How often the milestone would have been passed in all of it. `None` where too little is known.
+    fn all_passes(&self) -> Option<f64> {
+        let is_enough = self.known >= self.used * LEAST_KNOWN && self.passed > 0.0;
+        is_enough.then(|| self.passed * self.used / self.known)
+    }
+
+    /// The part of a processor that it takes.
+    fn busy(&self) -> f64 {
+        self.used / self.elapsed.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// The cost of a hit, in seconds of processor time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HitCost {
+    /// That of functions that have lasted.
+    pub(super) seconds: f64,
+    /// How far off it may be, as a part of it.
+    pub(super) uncertainty: f64,
+    /// That of passing a milestone.
+    pub(super) pass: f64,
+}
+
+impl HitCost {
+    /// What so many hits cost, some of which are of functions that have not lasted.
+    pub(super) fn of_hits(&self, hits: f64, careful: f64) -> f64 {
+        self.seconds * (hits + careful.min(hits) * (CAREFUL - 1.0))
+    }
+}
+
+/// What a hit of a function that has not lasted costs, whose names are looked at each time, in others: by
+/// marker, resume and eval.
+const CAREFUL: f64 = 2.4;
+/// Own work from one call to the next takes at least so long, in seconds: no interpreter enters and
+/// leaves a frame in less. In 3.14 it takes 9 on a processor of 2025.
+const LEAST_WORK: f64 = 5e-9;
+/// Where nothing tells but the cost of a hit, it is taken to last so long at least: a call of next to
+/// nothing takes 10 to 60.
+const LIKELY_WORK: f64 = 15e-9;
+/// How far the time of a hit is off as a rule, as a part of it: what is left for own work is not
+/// known any better.
+const BLUR: f64 = 0.05;
+/// What windows of earlier intervals count for, as a part of what those of the present one do.
+const EARLIER: f64 = 0.5;
+/// The processor may be so much slower or quicker outside of windows than in them.
+const OTHER_SPEED: f64 = 0.25;
+/// The least part of a time with a milestone that stands for all of it.
+const LEAST_KNOWN: f64 = 0.1;
+/// So many windows tell how many calls there are for each pass of a milestone, and how far they differ.
+const RECENT: usize = 8;
+/// A process may have been so much busier outside of windows than in them, by the clock, before that is
+/// taken for a change of what it does.
+const BUSIER: f64 = 2.0;
+/// Hits take as long, and milestones are passed as often, up to these factors.
+const ALIKE: f64 = 1.5;
+/// In one regime, windows have this part of their calls in common at least.
+const COMMON: f64 = 0.5;
+/// A function that the windows have less often than this is not called any more.
+const GONE: f64 = 0.01;
+/// The part of all hits that is no matter: whose they are is not known that well.
+const NEGLIGIBLE: f64 = 0.01;
+/// Where a hit takes so much of the process's time, in seconds, hardly any of that is the cost of it.
+const RARE: f64 = 10e-6;
+/// Processor time, in seconds, that tells how often a milestone is passed.
+const TELLING: f64 = 0.01;
+
+/// A window, or a part of one.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) span: Span,
+    pub(super) hits: f64,
+    /// Those of functions that have not lasted.
+    pub(super) careful: f64,
+    /// Those of functions that have lasted.
+    pub(super) functions: Vec<(Key, f64)>,
+}
+
+impl Window {
+    pub(super) fn between(first: &Look, last: &Look) -> Self {
+        let functions = last.functions.iter().map(|(key, hits)| {
+            let before = first.functions.get(key).copied().unwrap_or(0);
+            (*key, hits.saturating_sub(before) as f64)
+        });
+        Self {
+            span: Span::between(&first.reading, &last.reading),
+            hits: last.reading.hits.saturating_sub(first.reading.hits) as f64,
+            careful: last.reading.careful.saturating_sub(first.reading.careful) as f64,
+            functions: functions.filter(|(_, hits)| *hits > 0.0).collect(),
+        }
+    }
+
+    /// The end of the time in which a process was counted always. The functions are those of all of that
+    /// time.
+    pub(super) fn since(before: &Reading, last: &Look) -> Self {
+        let hits = last.reading.hits.saturating_sub(before.hits) as f64;
+        let all: u64 = last.functions.values().sum();
+        let part = hits / (all.max(last.reading.hits).max(1) as f64);
+        let functions = last.functions.iter();
+        Self {
+            span: Span::between(before, &last.reading),
+            hits,
+            careful: last.reading.careful.saturating_sub(before.careful) as f64,
+            functions: functions
+                .map(|(key, calls)| (*key, *calls as f64 * part))
+                .collect(),
+        }
+    }
+
+    fn worked(&self) -> Sample {
+        Sample {
+            amount: self.span.used,
+            number: self.hits,
+        }
+    }
+
+    fn passed(&self) -> Sample {
+        Sample {
+            amount: self.span.passed,
+            number: self.hits,
+        }
+    }
+
+    /// The process did much the same in another one.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.worked().is_like(&other.worked())
+    }
+}
+
+/// How often something was seen in an amount of something else.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sample {
+    amount: f64,
+    number: f64,
+}
+
+impl Sample {
+    fn add(&mut self, other: Self) {
+        self.amount += other.amount;
+        self.number += other.number;
+    }
+
+    /// There can be as many for each in both.
+    fn is_like(&self, known: &Self) -> bool {
+        let Self { amount, number } = *self;
+        if amount <= 0.0 || known.amount <= 0.0 {
+            return number <= 0.0 && known.number <= 0.0;
+        }
+        let expected = amount * known.number / known.amount;
+        let by_chance = 3.0 * expected.max(number).sqrt() + 1.0;
+        (number <= expected * ALIKE && expected <= number * ALIKE)
+            || (number - expected).abs() <= by_chance
+    }
+}
+
+/// What the windows of a process say that were alike.
+#[derive(Debug, Default)]
+pub(super) struct Regime {
+    /// Hits in windows of this and, for less, of earlier intervals, and the processor time there.
+    seen: Sample,
+    /// Hits there of functions that had not lasted.
+    careful: f64,
+    /// Passes of the milestone there, and the processor time of windows in which there was one.
+    passes: f64,
+    known: f64,
+    /// The time by the clock, likewise.
+    elapsed: f64,
+    /// The hits of functions among them, and those of functions that are not known.
+    functions: HashMap<Key, f64>,
+    unknown: f64,
+    /// Hits and processor time of each of the last windows.
+    worked: VecDeque<Sample>,
+    /// Hits and passes of the milestone there.
+    passed: VecDeque<Sample>,
+    /// The time between two windows of this regime, likewise.
+    stayed: Span,
+    /// What is told by it: the time outside of windows beside which it was met.
+    pub(super) outside: Span,
+    /// Calls of that time that were counted although no window has them.
+    pub(super) beyond: f64,
+    /// Intervals since it was met.
+    pub(super) age: u32,
+}
+
+impl Regime {
+    /// The window is likely to be of this regime.
+    pub(super) fn is_of(&self, window: &Window) -> bool {
+        let passed = self.all_passed();
+        let is_in_step =
+            window.span.known <= 0.0 || passed.amount <= 0.0 || window.passed().is_like(&passed);
+        is_in_step && window.worked().is_like(&self.seen) && self.has_functions_of(window)
+    }
+
+    /// It is not that other functions are called.
+    fn has_functions_of(&self, window: &Window) -> bool {
+        let known: f64 = window.functions.iter().map(|(_, hits)| hits).sum();
+        let all: f64 = self.functions.values().sum();
+        let share = |(key, hits): &(Key, f64)| {
+            let before = self.functions.get(key).copied().unwrap_or(0.0);
+            (hits / known).min(before / all)
+        };
+        known <= 0.0 || all <= 0.0 || window.functions.iter().map(share).sum::<f64>() > COMMON
+    }
+
+    /// Has hits of functions that are not known be those of these: each with hits that were not seen with
+    /// it, of which such a `part` lies in windows. Those that the regime has are the first; what is left
+    /// is of the others.
+    pub(super) fn explain(&mut self, unseen: &HashMap<Key, f64>, part: f64) {
+        let mut left = mem::take(&mut self.unknown);
+        for (key, hits) in unseen {
+            if let Some(known) = self.functions.get_mut(key) {
+                let more = (hits * part).min(left);
+                *known += more;
+                left -= more;
+            }
+        }
+        let others = unseen.iter();
+        let others: Vec<_> = others
+            .filter(|(key, _)| !self.functions.contains_key(key))
+            .collect();
+        let all: f64 = others.iter().map(|(_, hits)| **hits).sum();
+        if all > 0.0 && left > self.seen.number * NEGLIGIBLE {
+            for (key, hits) in others {
+                self.functions.insert(*key, left * hits / all);
+            }
+        }
+    }
+
+    /// Hits in windows of functions that are not known.
+    pub(super) fn unknown(&self) -> f64 {
+        self.unknown
+    }
+
+    /// Takes in a window.
+    pub(super) fn add(&mut self, window: &Window) {
+        let worked = window.worked();
+        self.age = 0;
+        self.seen.add(worked);
+        self.careful += window.careful;
+        self.passes += window.span.passed;
+        self.known += window.span.known;
+        self.elapsed += window.span.elapsed;
+        let mut known = 0.0;
+        for (key, hits) in &window.functions {
+            known += hits;
+            *self.functions.entry(*key).or_default() += hits;
+        }
+        self.unknown += (window.hits - known).max(0.0);
+        push(&mut self.worked, worked);
+        if window.span.known > 0.0 {
+            push(&mut self.passed, window.passed());
+        }
+    }
+
+    /// The interval has ended: what was seen counts for less.
+    pub(super) fn grow_old(&mut self) {
+        self.age += 1;
+        self.seen.amount *= EARLIER;
+        self.seen.number *= EARLIER;
+        self.careful *= EARLIER;
+        self.passes *= EARLIER;
+        self.known *= EARLIER;
+        self.stayed = self.stayed.times(EARLIER);
+        self.elapsed *= EARLIER;
+        self.unknown *= EARLIER;
+        for hits in self.functions.values_mut() {
+            *hits *= EARLIER;
+        }
+        self.functions.retain(|_, hits| *hits > GONE);
+    }
+
+    /// Passes were of another milestone, or there was none.
+    pub(super) fn forget_passes(&mut self) {
+        self.passed.clear();
+        self.stayed = Span::default();
+        (self.passes, self.known) = (0.0, 0.0);
+    }
+
+    /// The process was as busy in its windows, by the clock, as it was in this time.
+    pub(super) fn is_as_busy(&self, time: &Span) -> bool {
+        self.seen.amount * BUSIER >= self.elapsed * time.busy()
+    }
+
+    /// Whether no milestone tells of the time outside.
+    pub(super) fn is_silent(&self) -> bool {
+        self.passed.is_empty() || self.outside.all_passes().is_none()
+    }
+
+    /// The time between two windows of this regime.
+    pub(super) fn stay(&mut self, gap: &Span) {
+        self.outside.add(gap, 1.0);
+        self.stayed.add(gap, 1.0);
+    }
+
+    /// How often the milestone is passed in a second of its processor time outside of windows.
+    fn pace(&self) -> Option<f64> {
+        if self.stayed.known > TELLING {
+            return Some(self.stayed.passed / self.stayed.known);
+        }
+        let is_rare = self.seen.amount > self.seen.number * RARE;
+        (is_rare && self.known > TELLING).then(|| self.passes / self.known)
+    }
+
+    /// The part of a gap that is of this regime, where the rest is of another one. `None` where nothing
+    /// tells.
+    pub(super) fn part_of(&self, gap: &Span, other: &Self) -> Option<f64> {
+        match (self.is_as_busy(gap), other.is_as_busy(gap)) {
+            (true, false) => return Some(1.0),
+            (false, true) => return Some(0.0),
+            _ => {}
+        }
+        let (this, other) = (self.pace()?, other.pace()?);
+        let all = gap.all_passes()? / gap.used;
+        let differ = (this - other).abs() > this.max(other) * (1.0 - ALIKE.recip());
+        differ.then(|| ((all - other) / (this - other)).clamp(0.0, 1.0))
+    }
+
+    /// What was called outside has been told.
+    pub(super) fn end_telling(&mut self) {
+        self.outside = Span::default();
+        self.beyond = 0.0;
+    }
+
+    /// The calls of the time outside that were not counted.
+    pub(super) fn calls_outside(&self, cost: HitCost) -> More {
+        let outside = &self.outside;
+        if self.seen.number <= 0.0 {
+            return More::default();
+        }
+        let careful = self.careful / self.seen.number;
+        let cost = HitCost {
+            seconds: cost.of_hits(1.0, careful),
+            ..cost
+        };
+        // From hit to hit.
+        let each = (self.seen.amount - self.passes * cost.pass).max(0.0) / self.seen.number;
+        let own = outside.own(cost);
+        let edges = (self.beyond * each).min(own);
+        let rest = own - edges;
+        let by_work = self.by_work((rest, outside.elapsed), each, cost);
+        let by_milestones = self.by_milestones(outside).filter(|more| {
+            more.off < by_work.off.max(by_work.least_off)
+                && is_plausible(rest / more.calls, each, cost)
+        });
+        More {
+            edges,
+            ..by_milestones.unwrap_or(by_work)
+        }
+    }
+
+    /// The functions that it calls, and which part of its calls are theirs.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Key, f64)> {
+        let all: f64 = self.functions.values().sum();
+        self.functions
+            .iter()
+            .map(move |(key, hits)| (*key, hits / all))
+    }
+
+    /// The calls in so many seconds of processor time, and by the clock, by what is left for own work of
+    /// the time from hit to hit, which is `each`.
+    fn by_work(&self, (rest, elapsed): (f64, f64), each: f64, cost: HitCost) -> More {
+        let (work, work_off) = own_work(each, cost);
+        let by_work = rest / work;
+        // What windows would have taken by the clock without hits.
+        let own = self.elapsed * work / each;
+        let by_clock = self.seen.number * BUSIER * elapsed / own;
+        More {
+            calls: by_work.min(by_clock),
+            by_milestones: false,
+            off: work_off.hypot(spread(&self.worked, each.recip()).unwrap_or(1.0)),
+            least_off: if by_work > by_clock { 1.0 } else { 0.0 },
+            edges: 0.0,
+        }
+    }
+
+    /// The calls by the passes of the milestone.
+    fn by_milestones(&self, outside: &Span) -> Option<More> {
+        let Sample { amount, number } = self.all_passed();
+        let each = (amount > 0.0).then(|| number / amount)?;
+        let windows = self.passed.len() as f64;
+        // Of passes that come at equal distances, a window has one more or less by chance; a single
+        // window does not tell whether they do.
+        let by_chance = if windows < 2.0 {
+            amount.sqrt().recip()
+        } else {
+            (windows / 6.0).sqrt() / amount
+        };
+        Some(More {
+            calls: (outside.all_passes()? * each - self.beyond).max(0.0),
+            by_milestones: true,
+            off: spread(&self.passed, each).unwrap_or(0.0).max(by_chance),
+            ..More::default()
+        })
+    }
+
+    /// Hits, and passes of the milestone, in the last windows.
+    fn all_passed(&self) -> Sample {
+        let mut all = Sample::default();
+        self.passed.iter().for_each(|window| all.add(*window));
+        all
+    }
+}
+
+/// Calls that were not counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct More {
+    pub(super) calls: f64,
+    /// The milestone tells.
+    pub(super) by_milestones: bool,
+    /// How far off they may be, as a part of them.
+    pub(super) off: f64,
+    /// How far off all calls may be at least, likewise.
+    pub(super) least_off: f64,
+    /// The processor time outside of windows in which calls were counted, in seconds.
+    pub(super) edges: f64,
+}
+
+impl More {
+    /// They may be off by more than such a part.
+    pub(super) fn is_poor(&self, part: f64) -> bool {
+        self.off.max(self.least_off) > part
+    }
+}
+
+fn push(windows: &mut VecDeque<Sample>, window: Sample) {
+    if windows.len() == RECENT {
+        windows.pop_front();
+    }
+    windows.push_back(window);
+}
+
+/// Whether a process can have taken so much of its own time for a call, if in windows it took `each`
+/// with the hit.
+fn is_plausible(work: f64, each: f64, cost: HitCost) -> bool {
+    // Where a hit is taken to cost more than all that was used, what it costs is not known that well.
+    let likely = (each - cost.seconds).max(LEAST_WORK);
+    let off = 3.0 * cost.uncertainty * cost.seconds + OTHER_SPEED * likely;
+    work >= (likely - off).max(LEAST_WORK) && work <= likely + off
+}
+
+/// Own work from one hit to the next in seconds, and how far off it may be, as a part of it: what
+/// takes the time from hit to hit but the hit.
+fn own_work(each: f64, cost: HitCost) -> (f64, f64) {
+    let work = positive(each - cost.seconds, cost);
+    let off = cost.seconds * cost.uncertainty;
+    // Calls go as one by the work: they may be more by a larger part than they may be less, unless it
+    // seems to be as little as can be.
+    let more = work / (work - off).max(LEAST_WORK) - 1.0;
+    let less = off / (work + off);
+    (work, more.max(less))
+}
+
+/// What own work is taken to be when so much is left for it: as much, but where that is little, or
+/// nothing, the mean of what it may be.
+fn positive(left: f64, cost: HitCost) -> f64 {
+    let blur = cost.seconds * BLUR;
+    let above = (left - LIKELY_WORK) / blur;
+    // Softplus: the two sides of a corner, joined by a curve.
+    LIKELY_WORK + blur * (above.max(0.0) + (-above.abs()).exp().ln_1p())
+}
+
+/// How far the number of all these windows may be off by chance, each of which should have `each` for
+/// each of its amount, as a part of it: they are a sample. `None` where there are too few.
+fn spread(windows: &VecDeque<Sample>, each: f64) -> Option<f64> {
+    let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    for Sample { amount, number } in windows {
+        count += 1.0;
+        sum += amount * each;
+        squares += (number - amount * each).powi(2);
+    }
+    (count >= 2.0 && sum > 0.0).then(|| (squares * count / (count - 1.0)).sqrt() / sum)
+}
