@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 
-use super::gauge::Key;
+use super::reading::Key;
 use crate::model::{Function, Row};
 use crate::session::rows::Functions;
 

@@ -49,8 +49,8 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 
-pub(super) use super::regime::{HitCost, Key, Look, Reading};
-use super::regime::{More, Regime, Span, Window};
+use super::reading::{HitCost, Key, Look, Reading, Span};
+use super::regime::{More, Regime, Window};
 
 /// What is made of an interval that was not counted as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]

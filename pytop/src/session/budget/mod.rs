@@ -12,6 +12,7 @@ mod besides;
 mod gauge;
 mod milestone;
 mod pace;
+mod reading;
 mod regime;
 mod search;
 #[cfg(test)]
@@ -26,9 +27,10 @@ use nix::time::{ClockId, clock_gettime};
 
 use self::arrivals::Arrivals;
 use self::besides::Index;
-use self::gauge::{Estimated, Gauge, HitCost, Key, Reading};
+use self::gauge::{Estimated, Gauge};
 use self::milestone::{Milestone, Milestones, Searched};
 use self::pace::{Pace, Step};
+use self::reading::{HitCost, Key, Look, Reading};
 use super::attachments::{Attachments, File, release};
 use super::cost::CostMeter;
 use super::rows::{Functions, line};
@@ -83,7 +85,7 @@ struct Watched {
     /// Its hits in this interval.
     hits: u64,
     /// As of the last look. Functions are told apart only where there are windows.
-    seen: gauge::Look,
+    seen: Look,
 }
 
 impl Budget {
@@ -176,7 +178,7 @@ impl Budget {
             gauge: Gauge::counting(seen),
             milestone: Milestone::new(now),
             hits: 0,
-            seen: gauge::Look::first(seen),
+            seen: Look::first(seen),
         };
         self.watched.insert(pid, watched);
     }
@@ -338,7 +340,7 @@ impl Budget {
                     at: monotonic(),
                     passed: watched.milestone.passed(),
                 };
-                watched.gauge.open(gauge::Look {
+                watched.gauge.open(Look {
                     reading,
                     functions: watched.seen.functions.clone(),
                 });
@@ -410,7 +412,7 @@ impl Budget {
             };
             let is_last = is_last || process.ended;
             let counted = counted.get(&process.pid).unwrap_or(&nothing);
-            if let Some(estimated) = watched.end_interval(counted, cost, self.allowed, is_last) {
+            if let Some(estimated) = watched.end_interval(counted, cost, is_last) {
                 process.estimate = Some(Estimate {
                     counted: estimated.share,
                     uncertainty: estimated.uncertainty,
@@ -545,7 +547,6 @@ impl Watched {
         &mut self,
         counted: &HashMap<Key, u64>,
         cost: &CostMeter,
-        allowed: f64,
         is_last: bool,
     ) -> Option<Estimated> {
         let cost = self.cost(cost);
@@ -557,7 +558,8 @@ impl Watched {
         self.careful_before = self.careful;
         let used = self.seen.reading.used;
         let now = Instant::now();
-        self.milestone.judge(now, used, cost.pass, allowed);
+        self.milestone
+            .judge(now, used, cost.pass, self.pace.allowed());
         if self.milestone.is_found() && self.gauge.doubts() >= DOUBTS {
             self.milestone.give_up(now);
         }

@@ -7,136 +7,11 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::Arc;
-use std::time::Duration;
 
 use foldhash::HashMap;
 
-/// A look at what a process has used and hit so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Reading {
-    /// Its processor time.
-    pub(super) used: Duration,
-    /// Its hits in this interval, as far as they can be seen while it goes on.
-    pub(super) hits: u64,
-    /// Those of functions that have not lasted, likewise.
-    pub(super) careful: u64,
-    /// When, by any clock.
-    pub(super) at: Duration,
-    /// How often it has passed its milestone, if it has one.
-    pub(super) passed: Option<u64>,
-}
+use super::reading::{HitCost, Key, Look, Reading, Span};
 
-impl Reading {
-    /// As of the beginning of the next interval.
-    pub(super) fn anew(self) -> Self {
-        Self {
-            hits: 0,
-            careful: 0,
-            ..self
-        }
-    }
-}
-
-/// What tells the functions of a process apart: the hash of the names, and the line.
-pub(super) type Key = (u64, Option<u32>);
-
-/// A look at a process that tells its functions apart, too.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Look {
-    pub(super) reading: Reading,
-    /// Hits in this interval of functions that have lasted. Others have some as well.
-    pub(super) functions: Arc<HashMap<Key, u64>>,
-}
-
-impl Look {
-    /// Nothing was hit yet.
-    pub(super) fn first(reading: Reading) -> Self {
-        Self {
-            reading,
-            functions: Arc::default(),
-        }
-    }
-}
-
-/// What lies between two looks, or the sum of that.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Span {
-    /// Seconds of the process's processor time.
-    pub(super) used: f64,
-    /// Seconds by the clock.
-    pub(super) elapsed: f64,
-    /// Seconds of its processor time in which it had a milestone.
-    pub(super) known: f64,
-    /// How often it passed it then.
-    pub(super) passed: f64,
-}
-
-impl Span {
-    pub(super) fn between(first: &Reading, last: &Reading) -> Self {
-        let used = last.used.saturating_sub(first.used).as_secs_f64();
-        let passed = last.passed.zip(first.passed);
-        Self {
-            used,
-            elapsed: last.at.saturating_sub(first.at).as_secs_f64(),
-            known: passed.map_or(0.0, |_| used),
-            passed: passed.map_or(0.0, |(last, first)| last.saturating_sub(first) as f64),
-        }
-    }
-
-    /// Adds such a part of another one.
-    pub(super) fn add(&mut self, other: &Self, part: f64) {
-        self.used += other.used * part;
-        self.elapsed += other.elapsed * part;
-        self.known += other.known * part;
-        self.passed += other.passed * part;
-    }
-
-    /// Such a part of it.
-    fn times(&self, part: f64) -> Self {
-        let mut sum = Self::default();
-        sum.add(self, part);
-        sum
-    }
-
-    /// Its processor time without that of passing milestones.
-    pub(super) fn own(&self, cost: HitCost) -> f64 {
-        (self.used - self.passed * cost.pass).max(0.0)
-    }
-
-    /// How often the milestone would have been passed in all of it. `None` where too little is known.
-    fn all_passes(&self) -> Option<f64> {
-        let is_enough = self.known >= self.used * LEAST_KNOWN && self.passed > 0.0;
-        is_enough.then(|| self.passed * self.used / self.known)
-    }
-
-    /// The part of a processor that it takes.
-    fn busy(&self) -> f64 {
-        self.used / self.elapsed.max(f64::MIN_POSITIVE)
-    }
-}
-
-/// The cost of a hit, in seconds of processor time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct HitCost {
-    /// That of functions that have lasted.
-    pub(super) seconds: f64,
-    /// How far off it may be, as a part of it.
-    pub(super) uncertainty: f64,
-    /// That of passing a milestone.
-    pub(super) pass: f64,
-}
-
-impl HitCost {
-    /// What so many hits cost, some of which are of functions that have not lasted.
-    pub(super) fn of_hits(&self, hits: f64, careful: f64) -> f64 {
-        self.seconds * (hits + careful.min(hits) * (CAREFUL - 1.0))
-    }
-}
-
-/// What a hit of a function that has not lasted costs, whose names are looked at each time, in others: by
-/// marker, resume and eval.
-const CAREFUL: f64 = 2.4;
 /// Own work from one call to the next takes at least so long, in seconds: no interpreter enters and
 /// leaves a frame in less. In 3.14 it takes 9 on a processor of 2025.
 const LEAST_WORK: f64 = 5e-9;
@@ -150,8 +25,6 @@ const BLUR: f64 = 0.05;
 const EARLIER: f64 = 0.5;
 /// The processor may be so much slower or quicker outside of windows than in them.
 const OTHER_SPEED: f64 = 0.25;
-/// The least part of a time with a milestone that stands for all of it.
-const LEAST_KNOWN: f64 = 0.1;
 /// So many windows tell how many calls there are for each pass of a milestone, and how far they differ.
 const RECENT: usize = 8;
 /// A process may have been so much busier outside of windows than in them, by the clock, before that is
@@ -261,20 +134,17 @@ impl Sample {
 /// What the windows of a process say that were alike.
 #[derive(Debug, Default)]
 pub(super) struct Regime {
-    /// Hits in windows of this and, for less, of earlier intervals, and the processor time there.
-    seen: Sample,
-    /// Hits there of functions that had not lasted.
+    /// Windows of this and, for less, of earlier intervals.
+    within: Span,
+    /// Hits there.
+    hits: f64,
+    /// Those of functions that had not lasted.
     careful: f64,
-    /// Passes of the milestone there, and the processor time of windows in which there was one.
-    passes: f64,
-    known: f64,
-    /// The time by the clock, likewise.
-    elapsed: f64,
     /// The hits of functions among them, and those of functions that are not known.
     functions: HashMap<Key, f64>,
     unknown: f64,
     /// Hits and processor time of each of the last windows.
-    worked: VecDeque<Sample>,
+    recent: VecDeque<Sample>,
     /// Hits and passes of the milestone there.
     passed: VecDeque<Sample>,
     /// The time between two windows of this regime, likewise.
@@ -293,7 +163,14 @@ impl Regime {
         let passed = self.all_passed();
         let is_in_step =
             window.span.known <= 0.0 || passed.amount <= 0.0 || window.passed().is_like(&passed);
-        is_in_step && window.worked().is_like(&self.seen) && self.has_functions_of(window)
+        is_in_step && window.worked().is_like(&self.worked()) && self.has_functions_of(window)
+    }
+
+    fn worked(&self) -> Sample {
+        Sample {
+            amount: self.within.used,
+            number: self.hits,
+        }
     }
 
     /// It is not that other functions are called.
@@ -324,7 +201,7 @@ impl Regime {
             .filter(|(key, _)| !self.functions.contains_key(key))
             .collect();
         let all: f64 = others.iter().map(|(_, hits)| **hits).sum();
-        if all > 0.0 && left > self.seen.number * NEGLIGIBLE {
+        if all > 0.0 && left > self.hits * NEGLIGIBLE {
             for (key, hits) in others {
                 self.functions.insert(*key, left * hits / all);
             }
@@ -338,20 +215,17 @@ impl Regime {
 
     /// Takes in a window.
     pub(super) fn add(&mut self, window: &Window) {
-        let worked = window.worked();
         self.age = 0;
-        self.seen.add(worked);
+        self.within.add(&window.span, 1.0);
+        self.hits += window.hits;
         self.careful += window.careful;
-        self.passes += window.span.passed;
-        self.known += window.span.known;
-        self.elapsed += window.span.elapsed;
         let mut known = 0.0;
         for (key, hits) in &window.functions {
             known += hits;
             *self.functions.entry(*key).or_default() += hits;
         }
         self.unknown += (window.hits - known).max(0.0);
-        push(&mut self.worked, worked);
+        push(&mut self.recent, window.worked());
         if window.span.known > 0.0 {
             push(&mut self.passed, window.passed());
         }
@@ -360,13 +234,10 @@ impl Regime {
     /// The interval has ended: what was seen counts for less.
     pub(super) fn grow_old(&mut self) {
         self.age += 1;
-        self.seen.amount *= EARLIER;
-        self.seen.number *= EARLIER;
+        self.within = self.within.times(EARLIER);
+        self.hits *= EARLIER;
         self.careful *= EARLIER;
-        self.passes *= EARLIER;
-        self.known *= EARLIER;
         self.stayed = self.stayed.times(EARLIER);
-        self.elapsed *= EARLIER;
         self.unknown *= EARLIER;
         for hits in self.functions.values_mut() {
             *hits *= EARLIER;
@@ -378,12 +249,12 @@ impl Regime {
     pub(super) fn forget_passes(&mut self) {
         self.passed.clear();
         self.stayed = Span::default();
-        (self.passes, self.known) = (0.0, 0.0);
+        (self.within.passed, self.within.known) = (0.0, 0.0);
     }
 
     /// The process was as busy in its windows, by the clock, as it was in this time.
     pub(super) fn is_as_busy(&self, time: &Span) -> bool {
-        self.seen.amount * BUSIER >= self.elapsed * time.busy()
+        self.within.used * BUSIER >= self.within.elapsed * time.busy()
     }
 
     /// Whether no milestone tells of the time outside.
@@ -402,8 +273,8 @@ impl Regime {
         if self.stayed.known > TELLING {
             return Some(self.stayed.passed / self.stayed.known);
         }
-        let is_rare = self.seen.amount > self.seen.number * RARE;
-        (is_rare && self.known > TELLING).then(|| self.passes / self.known)
+        let is_rare = self.within.used > self.hits * RARE;
+        (is_rare && self.within.known > TELLING).then(|| self.within.passed / self.within.known)
     }
 
     /// The part of a gap that is of this regime, where the rest is of another one. `None` where nothing
@@ -429,16 +300,16 @@ impl Regime {
     /// The calls of the time outside that were not counted.
     pub(super) fn calls_outside(&self, cost: HitCost) -> More {
         let outside = &self.outside;
-        if self.seen.number <= 0.0 {
+        if self.hits <= 0.0 {
             return More::default();
         }
-        let careful = self.careful / self.seen.number;
+        let careful = self.careful / self.hits;
         let cost = HitCost {
             seconds: cost.of_hits(1.0, careful),
             ..cost
         };
         // From hit to hit.
-        let each = (self.seen.amount - self.passes * cost.pass).max(0.0) / self.seen.number;
+        let each = self.within.own(cost) / self.hits;
         let own = outside.own(cost);
         let edges = (self.beyond * each).min(own);
         let rest = own - edges;
@@ -467,12 +338,12 @@ impl Regime {
         let (work, work_off) = own_work(each, cost);
         let by_work = rest / work;
         // What windows would have taken by the clock without hits.
-        let own = self.elapsed * work / each;
-        let by_clock = self.seen.number * BUSIER * elapsed / own;
+        let own = self.within.elapsed * work / each;
+        let by_clock = self.hits * BUSIER * elapsed / own;
         More {
             calls: by_work.min(by_clock),
             by_milestones: false,
-            off: work_off.hypot(spread(&self.worked, each.recip()).unwrap_or(1.0)),
+            off: work_off.hypot(spread(&self.recent, each.recip()).unwrap_or(1.0)),
             least_off: if by_work > by_clock { 1.0 } else { 0.0 },
             edges: 0.0,
         }

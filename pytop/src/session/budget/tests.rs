@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 
-use super::gauge::{self, Estimated, Gauge, HitCost, Reading};
+use super::gauge::{Estimated, Gauge};
 use super::pace::{self, Pace, Step};
+use super::reading::{HitCost, Key, Look, Reading};
 
 /// The cost of a hit in seconds.
 const HIT: f64 = 560e-9;
@@ -46,15 +47,15 @@ struct Made {
 }
 
 /// A look at a process that calls one function only.
-fn only(reading: Reading) -> gauge::Look {
-    gauge::Look {
+fn only(reading: Reading) -> Look {
+    Look {
         reading,
         functions: Arc::new(HashMap::from_iter([(HOT, reading.hits)])),
     }
 }
 
 /// So many calls of that function.
-fn counted(calls: u64) -> HashMap<gauge::Key, u64> {
+fn counted(calls: u64) -> HashMap<Key, u64> {
     HashMap::from_iter([(HOT, calls)])
 }
 
@@ -495,11 +496,11 @@ fn the_time_before_the_first_window_tells_nothing_of_what_follows() {
 }
 
 /// The functions that these tests tell apart.
-const HOT: gauge::Key = (1, Some(10));
-const CALM: gauge::Key = (2, Some(20));
+const HOT: Key = (1, Some(10));
+const CALM: Key = (2, Some(20));
 
 /// At times in milliseconds, of the process and by the clock, with so many hits of the two functions.
-fn look(used: f64, at: u64, hot: u64, calm: u64) -> gauge::Look {
+fn look(used: f64, at: u64, hot: u64, calm: u64) -> Look {
     let reading = Reading {
         used: Duration::from_secs_f64(used * 1e-3),
         hits: hot + calm,
@@ -508,7 +509,7 @@ fn look(used: f64, at: u64, hot: u64, calm: u64) -> gauge::Look {
         passed: None,
     };
     let functions = HashMap::from_iter([(HOT, hot), (CALM, calm)]);
-    gauge::Look {
+    Look {
         reading,
         functions: Arc::new(functions),
     }
