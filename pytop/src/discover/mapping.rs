@@ -14,6 +14,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::ops::Range;
 
 /// A device number, as its two halves: `makedev` packs them in different ways in the kernel and
 /// in the C library.
@@ -79,35 +80,7 @@ impl Mappings {
     /// out.
     pub fn read(maps: impl Read) -> io::Result<Self> {
         let mut mappings = Self::default();
-        let mut maps = maps.take(LIMIT);
-        let mut buffer = vec![0; 4 * LONGEST_LINE];
-        let mut filled = 0;
-        loop {
-            // The kernel gives at most a page at a time, and only whole lines.
-            let free = buffer.get_mut(filled..).unwrap_or_default();
-            let count = match maps.read(free) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            filled += count;
-            let text = buffer.get(..filled).unwrap_or_default();
-            let mut used = 0;
-            while let Some(line) = text.get(used..).and_then(first_line) {
-                used += line.len() + 1;
-                mappings.add(line);
-            }
-            buffer.copy_within(used..filled, 0);
-            filled -= used;
-            if filled == buffer.len() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "a line is longer than any path",
-                ));
-            }
-        }
-        mappings.add(buffer.get(..filled).unwrap_or_default());
+        for_each_line(maps, |line| mappings.add(line))?;
         Ok(mappings)
     }
 
@@ -124,6 +97,40 @@ impl Mappings {
         });
         self.segments.push(segment);
     }
+}
+
+/// Hands the lines of `/proc/PID/maps` to `take`, one by one.
+pub(super) fn for_each_line(maps: impl Read, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut maps = maps.take(LIMIT);
+    let mut buffer = vec![0; 4 * LONGEST_LINE];
+    let mut filled = 0;
+    loop {
+        // The kernel gives at most a page at a time, and only whole lines.
+        let free = buffer.get_mut(filled..).unwrap_or_default();
+        let count = match maps.read(free) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        filled += count;
+        let text = buffer.get(..filled).unwrap_or_default();
+        let mut used = 0;
+        while let Some(line) = text.get(used..).and_then(first_line) {
+            used += line.len() + 1;
+            take(line);
+        }
+        buffer.copy_within(used..filled, 0);
+        filled -= used;
+        if filled == buffer.len() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a line is longer than any path",
+            ));
+        }
+    }
+    take(buffer.get(..filled).unwrap_or_default());
+    Ok(())
 }
 
 fn first_line(text: &[u8]) -> Option<&[u8]> {
@@ -166,6 +173,27 @@ fn parse(line: &[u8]) -> Option<(Segment, MappedFile)> {
         deleted: kept.is_some(),
     };
     Some((segment, file))
+}
+
+/// The addresses of a mapping of memory that the process alone has, and of no file: its heap, and what
+/// it has asked the kernel for. `None` for anything else.
+pub(super) fn own_memory(line: &[u8]) -> Option<Range<u64>> {
+    let (range, rest) = split(line, b' ')?;
+    let (permissions, rest) = split(rest, b' ')?;
+    if !permissions.starts_with(b"rw") || permissions.get(3) != Some(&b'p') {
+        return None;
+    }
+    let (_, rest) = split(rest, b' ')?;
+    let (_, rest) = split(rest, b' ')?;
+    let (inode, name) = split(rest, b' ').unwrap_or((rest, b""));
+    let name = name.trim_ascii_start();
+    let is_own = name.is_empty() || name == b"[heap]" || name.starts_with(b"[anon:");
+    if inode != b"0" || !is_own {
+        return None;
+    }
+    let (start, end) = split(range, b'-')?;
+    let (start, end) = (hexadecimal(start)?, hexadecimal(end)?);
+    (start < end).then_some(start..end)
 }
 
 fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
@@ -255,6 +283,32 @@ mod tests {
         ] {
             let parsed = parse(line.as_bytes()).map(|(_, file)| file);
             assert_eq!(parsed, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn own_memory_is_what_is_written_to_and_of_no_file() {
+        for (line, expected) in [
+            ("01b7c000-01d63000 rw-p 00000000 00:00 0    [heap]", true),
+            ("01b7c000-01d63000 rw-p 00000000 00:00 0 ", true),
+            ("01b7c000-01d63000 rw-p 00000000 00:00 0", true),
+            (
+                "01b7c000-01d63000 rw-p 00000000 00:00 0    [anon:arena]",
+                true,
+            ),
+            ("01b7c000-01d63000 rw-p 00000000 00:00 0    [stack]", false),
+            ("01b7c000-01d63000 rw-s 00000000 00:00 0 ", false),
+            ("01b7c000-01d63000 r--p 00000000 00:00 0 ", false),
+            (
+                "01b7c000-01d63000 rw-p 00000000 fd:00 7    /usr/bin/x",
+                false,
+            ),
+            ("01d63000-01b7c000 rw-p 00000000 00:00 0 ", false),
+            ("01b7c000 rw-p 00000000 00:00 0 ", false),
+            ("", false),
+        ] {
+            let expected = expected.then_some(0x1b7_c000..0x1d6_3000);
+            assert_eq!(own_memory(line.as_bytes()), expected, "{line}");
         }
     }
 

@@ -31,6 +31,7 @@ pub mod finder;
 pub mod fuzzing;
 pub mod installed;
 pub mod mapping;
+pub mod memory;
 pub mod proc_root;
 pub mod process;
 #[cfg(test)]
@@ -42,5 +43,6 @@ pub use family::{ancestors, descendants};
 pub use file::{FileId, InterpreterFile};
 pub use finder::{Attention, Finder, Found, Scan};
 pub use installed::Installed;
+pub use memory::Memory;
 pub use proc_root::ProcRoot;
 pub use process::{Process, ProcessId};

@@ -132,7 +132,17 @@ impl ProcRoot {
 
     /// `/proc/PID/maps`.
     pub fn mappings(&self, pid: u32) -> io::Result<Mappings> {
-        Mappings::read(self.open_file(&format!("{pid}/maps"))?)
+        Mappings::read(self.maps(pid)?)
+    }
+
+    /// The text of `/proc/PID/maps`, to read from.
+    pub(super) fn maps(&self, pid: u32) -> io::Result<File> {
+        self.open_file(&format!("{pid}/maps"))
+    }
+
+    /// `/proc/PID/pagemap`, to read from.
+    pub(super) fn page_map(&self, pid: u32) -> io::Result<File> {
+        self.open_file(&format!("{pid}/pagemap"))
     }
 
     /// `/proc/PID/mem`, to read from. What is read is at the address that is given as the position.

@@ -226,7 +226,7 @@ impl Gauge {
     }
 
     /// Time has gone by outside of windows, if none is open.
-    fn go_on_outside(&mut self, now: Reading) {
+    pub(super) fn go_on_outside(&mut self, now: Reading) {
         if let Some(closed) = &mut self.closed {
             self.gap.add(&Span::between(closed, &now), 1.0);
             *closed = now;
@@ -272,9 +272,15 @@ impl Gauge {
             self.window = Some([again.clone(), again]);
             self.always = self.always.map(Reading::anew);
         }
+        // What it did when it was found out tells little, so that the first window is waited for as well.
+        let has_window = self.within.0 > 0.0;
+        let waits_for_window =
+            may_come && self.is_first_gap && !has_window && self.gap.elapsed < PATIENCE;
         if self.closed.is_some() {
             self.go_on_outside(reading);
-            self.end_gap(None);
+            if !waits_for_window {
+                self.end_gap(None);
+            }
         }
         let all = reading.used.saturating_sub(self.began).as_secs_f64();
         self.began = reading.used;
@@ -282,8 +288,8 @@ impl Gauge {
         let outside = self.outside();
         // What is hit while probes come and go is in no window.
         let beyond = (counted as f64 - whole.1 - within.1).max(0.0);
-        let has_window = within.0 > 0.0;
-        let told = (outside > 0.0).then(|| {
+        let is_partial = outside > 0.0 || self.gap.used > 0.0;
+        let told = is_partial.then(|| {
             let regimes = self.regimes.iter_mut().chain([&mut self.at_first]);
             let regimes: Vec<_> = regimes.collect();
             let in_windows: f64 = regimes.iter().map(|regime| regime.unknown()).sum();

@@ -1,12 +1,18 @@
 //! The milestones of the processes that are counted in windows: see [`Gauge`](super::gauge::Gauge) for
 //! what they are good for, and [`Search`] for how one is found.
 //!
+//! Where no place is passed seldom enough, a number in the memory of the process may count along, which
+//! then is the milestone: see [`tally`](super::tally).
+//!
 //! ```text
-//!              60 places                  one of them
-//!   Resting ──────────────▶ Searching ──────────────────▶ Found
-//!      ▲                        │                           │
-//!      └──── there is none ─────┴── costs too much, or is ──┘
-//!                                   of no use any more
+//!               60 places                 one of them
+//!   Resting ───────────────▶ Searching ─────────────────▶ Found ────────┐
+//!      ▲                         │ none of them                         │
+//!      │                         ▼             in windows               │
+//!      │                     Comparing ─────▶ Trying ─────▶ Counting ───┤
+//!      │                         │ no number      │ none counts along   │
+//!      └─────────────────────────┴────────────────┴─────────────────────┘
+//!                                             costs too much, or is of no use any more
 //! ```
 
 use std::collections::HashMap;
@@ -16,9 +22,12 @@ use std::time::{Duration, Instant};
 
 use pytop_common::count::MILESTONES;
 
+use super::comparing::{self, Comparing};
+use super::reading::Passes;
 use super::search::{Outcome, Price, Search};
+use super::tally::{Numbers, Tally};
 use crate::cpython::find_milestones;
-use crate::discover::FileId;
+use crate::discover::{FileId, Memory, ProcRoot};
 use crate::probe::{Kernel, Place, Probe, SiteId, Target};
 use crate::session::attachments::{File, release};
 
@@ -54,12 +63,12 @@ pub(super) struct Searched<'a> {
 }
 
 /// What is known of the files of processes, and whose turn it is.
-#[derive(Default)]
 pub(super) struct Milestones {
     /// Where each file can have some.
     places: HashMap<FileId, Arc<[u64]>>,
     /// Whose is searched.
     searching: Option<u32>,
+    root: Option<ProcRoot>,
 }
 
 /// The milestone of a process, or the search for one.
@@ -71,9 +80,16 @@ pub(super) struct Milestone {
 }
 
 enum State {
-    Resting { until: Instant },
+    Resting {
+        until: Instant,
+    },
     Searching(Searching),
     Found(Found),
+    Comparing(Comparing),
+    /// Numbers that have an even pace outside of windows.
+    Trying(Memory, Numbers),
+    /// This one counts along, and was judged up to so many passes and so much processor time.
+    Counting(Memory, Tally, (u64, Duration)),
 }
 
 struct Searching {
@@ -115,33 +131,50 @@ impl Milestone {
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.state {
             State::Searching(searching) => Some(searching.due),
-            State::Resting { .. } | State::Found(_) => None,
+            State::Comparing(comparing) => Some(comparing.due()),
+            State::Resting { .. } | State::Found(_) | State::Trying(..) | State::Counting(..) => {
+                None
+            }
         }
     }
 
-    /// One is searched.
+    /// One is searched, in the time between windows.
     pub(super) fn is_searched(&self) -> bool {
-        matches!(self.state, State::Searching(_))
+        matches!(self.state, State::Searching(_) | State::Comparing(_))
+    }
+
+    /// Windows have told which numbers count along.
+    pub(super) fn is_tried(&self) -> bool {
+        matches!(&self.state, State::Trying(_, numbers) if numbers.are_known())
     }
 
     /// There is one.
     pub(super) fn is_found(&self) -> bool {
-        matches!(self.state, State::Found(_))
+        matches!(self.state, State::Found(_) | State::Counting(..))
     }
 
     /// There is one or may be soon: it is searched, or is about to be for the first time.
     pub(super) fn may_come(&self) -> bool {
         match self.state {
             State::Resting { .. } => self.rest == REST.0,
-            State::Searching(_) | State::Found(_) => true,
+            _ => true,
         }
     }
 
-    /// Takes in how often it was passed, and says how often that was since the last look: all places
-    /// that are counted.
-    pub(super) fn look(&mut self, kernel: &Kernel) -> u64 {
+    /// Takes in how often it was passed, and says how often the process was stopped for that since the
+    /// last look: all places that are counted. It has used so much by now, and since the last look a window
+    /// was open, or not.
+    pub(super) fn look(&mut self, used: Duration, is_within: bool, kernel: &Kernel) -> u64 {
         let (seen, now) = match &mut self.state {
-            State::Resting { .. } => return 0,
+            State::Resting { .. } | State::Comparing(_) => return 0,
+            State::Trying(memory, numbers) => {
+                numbers.look(used, is_within, |address| memory.number_at(address));
+                return 0;
+            }
+            State::Counting(memory, tally, _) => {
+                tally.look(used, |address| memory.number_at(address));
+                return 0;
+            }
             State::Searching(searching) => {
                 let now = searching.passes(kernel).iter().sum();
                 (&mut searching.seen, now)
@@ -157,38 +190,51 @@ impl Milestone {
     }
 
     /// How often it has been passed as of the last look, if it is there.
-    pub(super) fn passed(&self) -> Option<u64> {
+    pub(super) fn passed(&self) -> Option<Passes> {
         match &self.state {
-            State::Found(found) => Some(found.seen),
-            State::Resting { .. } | State::Searching(_) => None,
+            State::Found(found) => Some(Passes {
+                series: 0,
+                count: found.seen,
+                is_free: false,
+            }),
+            State::Counting(_, tally, _) => Some(tally.passes()),
+            _ => None,
         }
     }
 
-    /// Passes since the last time that this was asked for.
+    /// Passes that the process was stopped for since the last time that this was asked for.
     pub(super) fn take_passes(&mut self) -> u64 {
         mem::take(&mut self.passes)
     }
 
     /// Gives up a milestone at once of which the last passes took so much of so much processor time, in
-    /// seconds, if that is far more than `allowed` of it: the process does something else now.
+    /// seconds, if that is far more than `allowed` of it, or that is another number: the process does
+    /// something else now.
     pub(super) fn watch(&mut self, now: Instant, (spent, used): (f64, f64), allowed: f64) {
         let is_far_too_much = used >= WATCHED && spent > used * allowed * FAR_TOO_MUCH;
-        if self.is_found() && is_far_too_much {
+        let is_lost = matches!(&self.state, State::Counting(_, tally, _) if tally.is_lost());
+        if (self.is_found() && is_far_too_much) || is_lost {
             self.give_up(now);
         }
     }
 
     /// An interval has ended, at this time of the process: gives up a milestone that costs more than it
-    /// should, or is not passed any more. `allowed` is the part of its time that the process may lose, `pass` what a pass takes.
+    /// should, or is not passed any more. `allowed` is the part of its time that the process may lose,
+    /// `pass` what a pass takes.
     pub(super) fn judge(&mut self, now: Instant, used: Duration, pass: f64, allowed: f64) {
-        if let State::Found(found) = &mut self.state {
-            let (passes, from) = mem::replace(&mut found.judged, (found.seen, used));
-            let took = used.saturating_sub(from).as_secs_f64();
-            let new = found.seen.saturating_sub(passes);
-            let is_passed = new > 0 || took < PASSED_IN;
-            if !is_passed || new as f64 * pass > took * allowed * TOO_MUCH {
-                self.give_up(now);
-            }
+        let (passes, judged) = match &mut self.state {
+            State::Found(found) => (found.seen, &mut found.judged),
+            State::Counting(_, tally, judged) => (tally.passes().count, judged),
+            _ => return,
+        };
+        let (before, from) = mem::replace(judged, (passes, used));
+        let took = used.saturating_sub(from).as_secs_f64();
+        let new = passes.saturating_sub(before);
+        let is_passed = new > 0 || took < PASSED_IN;
+        let is_dear =
+            matches!(self.state, State::Found(_)) && new as f64 * pass > took * allowed * TOO_MUCH;
+        if !is_passed || is_dear {
+            self.give_up(now);
         }
     }
 
@@ -213,9 +259,9 @@ impl Milestone {
     /// Ends what there is, and returns the probes.
     pub(super) fn take_probes(&mut self) -> Vec<Probe> {
         match &mut self.state {
-            State::Resting { .. } => Vec::new(),
             State::Searching(searching) => mem::take(&mut searching.probes),
             State::Found(found) => mem::take(&mut found.probes),
+            _ => Vec::new(),
         }
     }
 }
@@ -229,6 +275,14 @@ impl Searching {
 }
 
 impl Milestones {
+    pub(super) fn new() -> Self {
+        Self {
+            places: HashMap::new(),
+            searching: None,
+            root: ProcRoot::host().ok(),
+        }
+    }
+
     /// Whether it is this process's turn to search, should it rest no more.
     pub(super) fn may_search(&self, milestone: &Milestone, now: Instant) -> bool {
         let rested = matches!(&milestone.state, State::Resting { until } if *until <= now);
@@ -279,8 +333,7 @@ impl Milestones {
         searching.probes = place(process, &places, searching.thread, kernel);
         let now = Instant::now();
         if searching.probes.is_empty() {
-            self.end(process.pid);
-            milestone.give_up(now);
+            self.compare(process, milestone);
             return;
         }
         searching.began = process.used;
@@ -298,9 +351,41 @@ impl Milestones {
         price: Price,
         kernel: &mut Kernel,
     ) {
-        let State::Searching(searching) = &mut milestone.state else {
-            return;
-        };
+        let until = Instant::now();
+        match mem::replace(&mut milestone.state, State::Resting { until }) {
+            State::Searching(searching) => {
+                self.go_on_among_places(process, milestone, searching, (counter, price), kernel);
+            }
+            State::Comparing(comparing) => match comparing.go_on(process.used) {
+                comparing::Outcome::GoOn(comparing) => {
+                    milestone.state = State::Comparing(comparing);
+                }
+                comparing::Outcome::Found(memory, numbers) => {
+                    self.end(process.pid);
+                    milestone.state = State::Trying(memory, numbers);
+                }
+            },
+            State::Trying(memory, numbers) => {
+                let chosen = numbers.choose(process.used, |address| memory.number_at(address));
+                match chosen {
+                    Some(tally) => {
+                        milestone.state = State::Counting(memory, tally, (0, process.used));
+                    }
+                    None => milestone.give_up(until),
+                }
+            }
+            other => milestone.state = other,
+        }
+    }
+
+    fn go_on_among_places(
+        &mut self,
+        process: Searched<'_>,
+        milestone: &mut Milestone,
+        mut searching: Searching,
+        (counter, price): (SiteId, Price),
+        kernel: &mut Kernel,
+    ) {
         let now = Instant::now();
         let passes = searching.passes(kernel);
         let took = process.used.saturating_sub(searching.began).as_secs_f64();
@@ -310,12 +395,9 @@ impl Milestones {
             let left = (price.look - spent).max(0.0) * took / spent.max(price.pass);
             let left = Duration::try_from_secs_f64(left).unwrap_or(LOOKS.1);
             searching.due = now + left.clamp(LOOKS.0, LOOKS.1);
+            milestone.state = State::Searching(searching);
             return;
         }
-        let resting = State::Resting { until: now };
-        let State::Searching(mut searching) = mem::replace(&mut milestone.state, resting) else {
-            return;
-        };
         // They go only after the next ones have come, as these may be among them.
         let probes = mem::take(&mut searching.probes);
         match outcome {
@@ -337,12 +419,21 @@ impl Milestones {
                     });
                 }
             }
-            Outcome::Nothing | Outcome::GoOn => {
-                self.end(process.pid);
-                milestone.give_up(now);
-            }
+            Outcome::Nothing | Outcome::GoOn => self.compare(process, milestone),
         }
         release(probes);
+    }
+
+    /// Begins to search for a number that counts along.
+    fn compare(&mut self, process: Searched<'_>, milestone: &mut Milestone) {
+        let root = self.root.as_ref();
+        let comparing = root.and_then(|root| Comparing::begin(root, process.pid, process.used));
+        if let Some(comparing) = comparing {
+            milestone.state = State::Comparing(comparing);
+        } else {
+            self.end(process.pid);
+            milestone.give_up(Instant::now());
+        }
     }
 
     /// A process searches no more.
@@ -358,7 +449,7 @@ pub(super) fn free_counter<'a>(milestones: impl Iterator<Item = &'a Milestone>) 
     let mut taken: Vec<u16> = milestones
         .filter_map(|milestone| match &milestone.state {
             State::Found(found) => Some(found.counter.0),
-            State::Resting { .. } | State::Searching(_) => None,
+            _ => None,
         })
         .collect();
     taken.sort_unstable();

@@ -9,12 +9,14 @@
 
 pub(super) mod arrivals;
 mod besides;
+mod comparing;
 mod gauge;
 mod milestone;
 mod pace;
 mod reading;
 mod regime;
 mod search;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -95,7 +97,7 @@ impl Budget {
             allowed,
             watched: HashMap::new(),
             arrivals: Arrivals::new(),
-            milestones: Milestones::default(),
+            milestones: Milestones::new(),
             interval: (now, LONG_INTERVAL),
             round: now + ROUND,
         }
@@ -252,8 +254,9 @@ impl Budget {
         for (pid, watched) in &mut self.watched {
             let Some(file) = &watched.file else { continue };
             let found = &mut watched.milestone;
-            let is_due = found.due().is_some_and(|due| due <= now);
-            let may_begin = watched.is_hot && !watched.pace.is_open();
+            let is_between = watched.is_hot && !watched.pace.is_open();
+            let is_due =
+                found.due().is_some_and(|due| due <= now) || (found.is_tried() && is_between);
             let process = Searched {
                 pid: *pid,
                 file,
@@ -271,7 +274,7 @@ impl Budget {
                         ..watched.seen.reading
                     });
                 }
-            } else if may_begin && milestones.may_search(found, now) {
+            } else if is_between && milestones.may_search(found, now) {
                 let thread = match watched.clock.busiest() {
                     Busiest::Unknown => continue,
                     Busiest::Nobody => None,
@@ -332,7 +335,7 @@ impl Budget {
             if let Some(watched) = self.watched.get_mut(pid)
                 && let Some(used) = watched.clock.read()
             {
-                watched.milestone.look(kernel);
+                watched.milestone.look(used, false, kernel);
                 let reading = Reading {
                     used,
                     hits: watched.hits,
@@ -488,7 +491,8 @@ impl Watched {
         let used = self.clock.read().unwrap_or(before.used);
         let hits = self.hits.saturating_sub(before.hits) as f64;
         let careful = self.careful_hits().saturating_sub(before.careful) as f64;
-        let passes = self.milestone.look(kernel);
+        let is_within = self.is_hot && self.pace.is_open();
+        let passes = self.milestone.look(used, is_within, kernel);
         let each = self.cost(cost);
         let look = pace::Look {
             at: now,
@@ -506,8 +510,10 @@ impl Watched {
         };
         if !self.is_hot {
             self.gauge.look_always(self.seen.reading);
-        } else if self.pace.is_open() {
+        } else if is_within {
             self.gauge.look(self.seen.clone());
+        } else {
+            self.gauge.go_on_outside(self.seen.reading);
         }
         self.pace.take(&look)
     }

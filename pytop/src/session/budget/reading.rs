@@ -11,6 +11,23 @@ const CAREFUL: f64 = 2.4;
 /// The least part of a time with a milestone that stands for all of it.
 const LEAST_KNOWN: f64 = 0.1;
 
+/// How often a process has passed its milestone, since some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Passes {
+    /// Which time that is: there is no telling what lies between one series and another.
+    pub(super) series: u32,
+    pub(super) count: u64,
+    /// To pass it takes nothing from the process.
+    pub(super) is_free: bool,
+}
+
+impl Passes {
+    /// How often it was passed since then, if that is known.
+    fn since(self, first: Self) -> Option<u64> {
+        (self.series == first.series).then(|| self.count.saturating_sub(first.count))
+    }
+}
+
 /// A look at what a process has used and hit so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Reading {
@@ -23,7 +40,7 @@ pub(super) struct Reading {
     /// When, by any clock.
     pub(super) at: Duration,
     /// How often it has passed its milestone, if it has one.
-    pub(super) passed: Option<u64>,
+    pub(super) passed: Option<Passes>,
 }
 
 impl Reading {
@@ -69,17 +86,22 @@ pub(super) struct Span {
     pub(super) known: f64,
     /// How often it passed it then.
     pub(super) passed: f64,
+    /// How often it was stopped by that.
+    pub(super) stopped: f64,
 }
 
 impl Span {
     pub(super) fn between(first: &Reading, last: &Reading) -> Self {
         let used = last.used.saturating_sub(first.used).as_secs_f64();
         let passed = last.passed.zip(first.passed);
+        let passed = passed.and_then(|(last, first)| Some((last.since(first)?, last.is_free)));
+        let count = passed.map_or(0.0, |(count, _)| count as f64);
         Self {
             used,
             elapsed: last.at.saturating_sub(first.at).as_secs_f64(),
             known: passed.map_or(0.0, |_| used),
-            passed: passed.map_or(0.0, |(last, first)| last.saturating_sub(first) as f64),
+            passed: count,
+            stopped: passed.map_or(0.0, |(_, is_free)| if is_free { 0.0 } else { count }),
         }
     }
 
@@ -89,6 +111,7 @@ impl Span {
         self.elapsed += other.elapsed * part;
         self.known += other.known * part;
         self.passed += other.passed * part;
+        self.stopped += other.stopped * part;
     }
 
     /// Such a part of it.
@@ -100,7 +123,7 @@ impl Span {
 
     /// Its processor time without that of passing milestones.
     pub(super) fn own(&self, cost: HitCost) -> f64 {
-        (self.used - self.passed * cost.pass).max(0.0)
+        (self.used - self.stopped * cost.pass).max(0.0)
     }
 
     /// How often the milestone would have been passed in all of it. `None` where too little is known.

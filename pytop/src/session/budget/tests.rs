@@ -7,7 +7,7 @@ use foldhash::HashMap;
 
 use super::gauge::{Estimated, Gauge};
 use super::pace::{self, Pace, Step};
-use super::reading::{HitCost, Key, Look, Reading};
+use super::reading::{HitCost, Key, Look, Passes, Reading};
 
 /// The cost of a hit in seconds.
 const HIT: f64 = 560e-9;
@@ -57,6 +57,14 @@ fn only(reading: Reading) -> Look {
 /// So many calls of that function.
 fn counted(calls: u64) -> HashMap<Key, u64> {
     HashMap::from_iter([(HOT, calls)])
+}
+
+/// So many passes of a milestone.
+fn passes(count: u64) -> Passes {
+    Passes {
+        count,
+        ..Passes::default()
+    }
 }
 
 /// Calls that were made besides those that were counted.
@@ -128,7 +136,7 @@ impl Made {
             hits: whole(self.hits),
             careful: 0,
             at: self.now - self.began,
-            passed: self.milestone.map(|_| whole(self.passed)),
+            passed: self.milestone.map(|_| passes(whole(self.passed))),
         }
     }
 
@@ -295,7 +303,7 @@ fn what_is_passed_by_the_clock_is_no_milestone() {
 /// Of a process that runs all the time and has a milestone.
 fn passing(milliseconds: u64, hits: u64, passed: u64) -> Reading {
     Reading {
-        passed: Some(passed),
+        passed: Some(passes(passed)),
         ..reading(milliseconds, hits)
     }
 }
@@ -372,7 +380,7 @@ fn what_waits_for_a_milestone_is_told_in_the_end() {
 fn a_last_interval_without_a_window_is_told_as_those_before() {
     for milestone in [None, Some(0)] {
         let passing = |milliseconds, hits, passed| Reading {
-            passed: milestone.map(|first: u64| first + passed),
+            passed: milestone.map(|first: u64| passes(first + passed)),
             ..reading(milliseconds, hits)
         };
         let mut gauge = Gauge::counting(reading(0, 0));
