@@ -1,10 +1,12 @@
 //! Comparing what is in the memory of a process with what was there before, to find a number that counts
 //! along: see [`tally`](super::tally).
 
+use std::hint;
 use std::time::{Duration, Instant};
 
-use super::tally::{self, Numbers};
+use super::tally::{self, Numbers, Reader, Seen};
 use crate::discover::{Memory, ProcRoot};
+use crate::probe::ProcessClock;
 
 /// Bytes of the memory of a process that are looked at, at most.
 const MOST: u64 = 32 << 20;
@@ -26,8 +28,8 @@ pub(super) struct Comparing {
 enum Compared {
     /// All of it, as it was.
     Copied(Vec<u8>),
-    /// Numbers that have grown.
-    Grown(Numbers),
+    /// Numbers that have changed.
+    Changed(Numbers),
 }
 
 /// What is to be done next.
@@ -58,7 +60,7 @@ impl Comparing {
     }
 
     /// Looks again at a process that has used so much processor time by now.
-    pub(super) fn go_on(mut self, used: Duration) -> Outcome {
+    pub(super) fn go_on(mut self, used: Duration, clock: &mut ProcessClock) -> Outcome {
         let now = Instant::now();
         let since = used.saturating_sub(self.used).as_secs_f64();
         if since < tally::LOOK {
@@ -70,20 +72,20 @@ impl Comparing {
             return Outcome::GoOn(self);
         }
         let memory = &self.memory;
-        let read = |address| memory.number_at(address);
         let numbers = match self.compared {
             Compared::Copied(before) => {
-                let mut grown = Vec::new();
+                let mut changed = Vec::new();
                 memory.for_each_part(|offset, after| {
                     let before = before.get(offset..).unwrap_or_default();
-                    let offsets = tally::grown(before, after, since);
-                    grown.extend(offsets.map(|at| offset + at));
+                    let offsets = tally::changed(before, after, since);
+                    changed.extend(offsets.map(|at| offset + at));
                 });
-                let addresses = grown.into_iter().filter_map(|at| memory.address_of(at));
+                let addresses = changed.into_iter().filter_map(|at| memory.address_of(at));
                 Numbers::at(addresses)
             }
-            Compared::Grown(mut numbers) => {
-                numbers.follow(used, read);
+            Compared::Changed(mut numbers) => {
+                let mut reading = Reading { memory, clock };
+                numbers.follow(|address, seconds| reading.read_later(address, seconds));
                 numbers
             }
         };
@@ -91,10 +93,64 @@ impl Comparing {
             return Outcome::Found(self.memory, numbers);
         }
         Outcome::GoOn(Self {
-            compared: Compared::Grown(numbers),
+            compared: Compared::Changed(numbers),
             used,
             due: now + Duration::from_secs_f64(tally::LOOK),
             ..self
         })
+    }
+}
+
+/// Reads numbers in the memory of a process.
+pub(super) struct Reading<'a> {
+    pub(super) memory: &'a Memory,
+    pub(super) clock: &'a mut ProcessClock,
+}
+
+impl Reading<'_> {
+    /// Reads a number after so many seconds more.
+    fn read_later(&mut self, address: u64, seconds: f64) -> Option<Seen> {
+        wait(seconds);
+        self.read(address)
+    }
+
+    /// The processor time of the process, and that of this clock.
+    fn times(&mut self) -> Option<(Duration, Instant)> {
+        Some((self.clock.read()?, Instant::now()))
+    }
+}
+
+impl Reader for Reading<'_> {
+    fn read(&mut self, address: u64) -> Option<Seen> {
+        let used = self.clock.read()?;
+        let value = self.memory.number_at(address)?;
+        Some(Seen { value, used })
+    }
+
+    /// To read the clock of a process stops it for as long as the number grows by several. So there is
+    /// another clock for the time between, of which the process has used as much as of all the time.
+    fn read_twice(&mut self, address: u64, seconds: f64) -> Option<(f64, u32)> {
+        let memory = self.memory;
+        let value = || Some((memory.number_at(address)?, Instant::now()));
+        // The first one takes longer than others.
+        value()?;
+        let (used, began) = self.times()?;
+        value()?;
+        let (before, first) = value()?;
+        wait(seconds);
+        let (after, last) = value()?;
+        let (used_by_now, now) = self.times()?;
+        let used = used_by_now.saturating_sub(used).as_secs_f64();
+        let part = used / now.saturating_duration_since(began).as_secs_f64();
+        let between = last.saturating_duration_since(first).as_secs_f64();
+        Some((between * part, after.wrapping_sub(before)))
+    }
+}
+
+/// It is too short for a sleep.
+fn wait(seconds: f64) {
+    let began = Instant::now();
+    while began.elapsed().as_secs_f64() < seconds {
+        hint::spin_loop();
     }
 }

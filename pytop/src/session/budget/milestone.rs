@@ -1,13 +1,14 @@
 //! The milestones of the processes that are counted in windows: see [`Gauge`](super::gauge::Gauge) for
 //! what they are good for, and [`Search`] for how one is found.
 //!
-//! Where no place is passed seldom enough, a number in the memory of the process may count along, which
-//! then is the milestone: see [`tally`](super::tally).
+//! Where no place is passed seldom enough to be cheap, and often enough to tell, a number in the memory of
+//! the process may count along, which then is the milestone: see [`tally`](super::tally). If none does, it
+//! is the place that is passed too rarely, if there is one.
 //!
 //! ```text
 //!               60 places                 one of them
 //!   Resting ───────────────▶ Searching ─────────────────▶ Found ────────┐
-//!      ▲                         │ none of them                         │
+//!      ▲                         │ none, or hardly                      │
 //!      │                         ▼             in windows               │
 //!      │                     Comparing ─────▶ Trying ─────▶ Counting ───┤
 //!      │                         │ no number      │ none counts along   │
@@ -22,13 +23,13 @@ use std::time::{Duration, Instant};
 
 use pytop_common::count::MILESTONES;
 
-use super::comparing::{self, Comparing};
+use super::comparing::{self, Comparing, Reading};
 use super::reading::Passes;
 use super::search::{Outcome, Price, Search};
-use super::tally::{Numbers, Tally};
+use super::tally::{Numbers, Reader as _, Side, Tally};
 use crate::cpython::find_milestones;
 use crate::discover::{FileId, Memory, ProcRoot};
-use crate::probe::{Kernel, Place, Probe, SiteId, Target};
+use crate::probe::{Kernel, Place, Probe, ProcessClock, SiteId, Target};
 use crate::session::attachments::{File, release};
 
 /// Counters for the places among which one is searched; there is one search at a time. They take turns
@@ -75,6 +76,8 @@ pub(super) struct Milestones {
 pub(super) struct Milestone {
     state: State,
     rest: Duration,
+    /// A number was of no use any more.
+    prefers_places: bool,
     /// Passes of this interval, of all places.
     passes: u64,
 }
@@ -85,11 +88,17 @@ enum State {
     },
     Searching(Searching),
     Found(Found),
-    Comparing(Comparing),
+    Comparing(Comparing, Option<Chosen>),
     /// Numbers that have an even pace outside of windows.
-    Trying(Memory, Numbers),
-    /// This one counts along, and was judged up to so many passes and so much processor time.
-    Counting(Memory, Tally, (u64, Duration)),
+    Trying(Memory, Numbers, Option<Chosen>),
+    Counting(Counting),
+}
+
+/// A place, and the thread whose passes count.
+#[derive(Clone, Copy)]
+struct Chosen {
+    place: u64,
+    thread: Option<u32>,
 }
 
 struct Searching {
@@ -113,8 +122,23 @@ struct Found {
     counter: SiteId,
     /// Passes since it was found.
     seen: u64,
-    /// Passes at the end of the last interval, and the processor time of the process then.
-    judged: (u64, Duration),
+    /// The processor time of the process at the last look.
+    used: Duration,
+    judged: Judged,
+}
+
+/// A number in the memory of the process is its milestone.
+struct Counting {
+    memory: Memory,
+    tally: Tally,
+    judged: Judged,
+}
+
+/// Passes at the end of the last interval, and the processor time of the process then.
+#[derive(Clone, Copy)]
+struct Judged {
+    passes: f64,
+    used: Duration,
 }
 
 impl Milestone {
@@ -123,6 +147,7 @@ impl Milestone {
         Self {
             state: State::Resting { until: now },
             rest: REST.0,
+            prefers_places: false,
             passes: 0,
         }
     }
@@ -131,8 +156,8 @@ impl Milestone {
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.state {
             State::Searching(searching) => Some(searching.due),
-            State::Comparing(comparing) => Some(comparing.due()),
-            State::Resting { .. } | State::Found(_) | State::Trying(..) | State::Counting(..) => {
+            State::Comparing(comparing, _) => Some(comparing.due()),
+            State::Resting { .. } | State::Found(_) | State::Trying(..) | State::Counting(_) => {
                 None
             }
         }
@@ -140,17 +165,31 @@ impl Milestone {
 
     /// One is searched, in the time between windows.
     pub(super) fn is_searched(&self) -> bool {
-        matches!(self.state, State::Searching(_) | State::Comparing(_))
+        matches!(self.state, State::Searching(_) | State::Comparing(..))
     }
 
     /// Windows have told which numbers count along.
     pub(super) fn is_tried(&self) -> bool {
-        matches!(&self.state, State::Trying(_, numbers) if numbers.are_known())
+        matches!(&self.state, State::Trying(_, numbers, _) if numbers.are_known())
     }
 
     /// There is one.
     pub(super) fn is_found(&self) -> bool {
-        matches!(self.state, State::Found(_) | State::Counting(..))
+        matches!(self.state, State::Found(_) | State::Counting(_))
+    }
+
+    /// A window has to be long to have several passes.
+    pub(super) fn wants_long_windows(&self) -> bool {
+        matches!(self.state, State::Found(_))
+    }
+
+    /// Looks in a window have to follow each other soon.
+    pub(super) fn wants_looks(&self) -> bool {
+        match &self.state {
+            State::Trying(_, numbers, _) => numbers.fall(),
+            State::Counting(counting) => counting.tally.falls(),
+            _ => false,
+        }
     }
 
     /// There is one or may be soon: it is searched, or is about to be for the first time.
@@ -162,17 +201,23 @@ impl Milestone {
     }
 
     /// Takes in how often it was passed, and says how often the process was stopped for that since the
-    /// last look: all places that are counted. It has used so much by now, and since the last look a window
-    /// was open, or not.
-    pub(super) fn look(&mut self, used: Duration, is_within: bool, kernel: &Kernel) -> u64 {
+    /// last look: all places that are counted. It has used so much by now.
+    pub(super) fn look(
+        &mut self,
+        used: Duration,
+        clock: &mut ProcessClock,
+        side: Side,
+        kernel: &Kernel,
+    ) -> u64 {
         let (seen, now) = match &mut self.state {
-            State::Resting { .. } | State::Comparing(_) => return 0,
-            State::Trying(memory, numbers) => {
-                numbers.look(used, is_within, |address| memory.number_at(address));
+            State::Resting { .. } | State::Comparing(..) => return 0,
+            State::Trying(memory, numbers, _) => {
+                let mut reading = Reading { memory, clock };
+                numbers.look(side, |address| reading.read(address));
                 return 0;
             }
-            State::Counting(memory, tally, _) => {
-                tally.look(used, |address| memory.number_at(address));
+            State::Counting(Counting { memory, tally, .. }) => {
+                tally.look(side, &mut Reading { memory, clock });
                 return 0;
             }
             State::Searching(searching) => {
@@ -180,6 +225,7 @@ impl Milestone {
                 (&mut searching.seen, now)
             }
             State::Found(found) => {
+                found.used = used;
                 let now = kernel.passes(found.counter);
                 (&mut found.seen, now)
             }
@@ -193,11 +239,11 @@ impl Milestone {
     pub(super) fn passed(&self) -> Option<Passes> {
         match &self.state {
             State::Found(found) => Some(Passes {
-                series: 0,
-                count: found.seen,
+                count: found.seen as f64,
+                known: found.used,
                 is_free: false,
             }),
-            State::Counting(_, tally, _) => Some(tally.passes()),
+            State::Counting(counting) => Some(counting.tally.passes()),
             _ => None,
         }
     }
@@ -212,7 +258,7 @@ impl Milestone {
     /// something else now.
     pub(super) fn watch(&mut self, now: Instant, (spent, used): (f64, f64), allowed: f64) {
         let is_far_too_much = used >= WATCHED && spent > used * allowed * FAR_TOO_MUCH;
-        let is_lost = matches!(&self.state, State::Counting(_, tally, _) if tally.is_lost());
+        let is_lost = matches!(&self.state, State::Counting(counting) if counting.tally.is_lost());
         if (self.is_found() && is_far_too_much) || is_lost {
             self.give_up(now);
         }
@@ -222,17 +268,16 @@ impl Milestone {
     /// should, or is not passed any more. `allowed` is the part of its time that the process may lose,
     /// `pass` what a pass takes.
     pub(super) fn judge(&mut self, now: Instant, used: Duration, pass: f64, allowed: f64) {
-        let (passes, judged) = match &mut self.state {
-            State::Found(found) => (found.seen, &mut found.judged),
-            State::Counting(_, tally, judged) => (tally.passes().count, judged),
+        let (passes, pass, judged) = match &mut self.state {
+            State::Found(found) => (found.seen as f64, pass, &mut found.judged),
+            State::Counting(counting) => (counting.tally.passes().count, 0.0, &mut counting.judged),
             _ => return,
         };
-        let (before, from) = mem::replace(judged, (passes, used));
-        let took = used.saturating_sub(from).as_secs_f64();
-        let new = passes.saturating_sub(before);
-        let is_passed = new > 0 || took < PASSED_IN;
-        let is_dear =
-            matches!(self.state, State::Found(_)) && new as f64 * pass > took * allowed * TOO_MUCH;
+        let before = mem::replace(judged, Judged { passes, used });
+        let took = used.saturating_sub(before.used).as_secs_f64();
+        let new = passes - before.passes;
+        let is_passed = new > 0.0 || took < PASSED_IN;
+        let is_dear = new * pass > took * allowed * TOO_MUCH;
         if !is_passed || is_dear {
             self.give_up(now);
         }
@@ -251,6 +296,7 @@ impl Milestone {
     /// Gives up what there is, for some time.
     pub(super) fn give_up(&mut self, now: Instant) {
         release(self.take_probes());
+        self.prefers_places |= matches!(self.state, State::Counting(_));
         let until = now + self.rest;
         self.state = State::Resting { until };
         self.rest = (self.rest * 2).min(REST.1);
@@ -333,7 +379,7 @@ impl Milestones {
         searching.probes = place(process, &places, searching.thread, kernel);
         let now = Instant::now();
         if searching.probes.is_empty() {
-            self.compare(process, milestone);
+            self.compare(process, milestone, None);
             return;
         }
         searching.began = process.used;
@@ -347,8 +393,8 @@ impl Milestones {
         &mut self,
         process: Searched<'_>,
         milestone: &mut Milestone,
-        counter: SiteId,
-        price: Price,
+        clock: &mut ProcessClock,
+        (counter, price): (SiteId, Price),
         kernel: &mut Kernel,
     ) {
         let until = Instant::now();
@@ -356,24 +402,30 @@ impl Milestones {
             State::Searching(searching) => {
                 self.go_on_among_places(process, milestone, searching, (counter, price), kernel);
             }
-            State::Comparing(comparing) => match comparing.go_on(process.used) {
+            State::Comparing(comparing, seldom) => match comparing.go_on(process.used, clock) {
                 comparing::Outcome::GoOn(comparing) => {
-                    milestone.state = State::Comparing(comparing);
+                    milestone.state = State::Comparing(comparing, seldom);
                 }
                 comparing::Outcome::Found(memory, numbers) => {
                     self.end(process.pid);
-                    milestone.state = State::Trying(memory, numbers);
+                    milestone.state = State::Trying(memory, numbers, seldom);
                 }
             },
-            State::Trying(memory, numbers) => {
-                let chosen = numbers.choose(process.used, |address| memory.number_at(address));
-                match chosen {
-                    Some(tally) => {
-                        milestone.state = State::Counting(memory, tally, (0, process.used));
-                    }
-                    None => milestone.give_up(until),
+            State::Trying(memory, numbers, seldom) => match (numbers.choose(), seldom) {
+                (Some(tally), _) => {
+                    let judged = Judged {
+                        passes: tally.passes().count,
+                        used: process.used,
+                    };
+                    milestone.state = State::Counting(Counting {
+                        memory,
+                        tally,
+                        judged,
+                    });
                 }
-            }
+                (None, Some(seldom)) => take_place(process, milestone, seldom, counter, kernel),
+                (None, None) => milestone.give_up(until),
+            },
             other => milestone.state = other,
         }
     }
@@ -405,34 +457,38 @@ impl Milestones {
                 searching.first = SEARCHED - searching.first;
                 self.count(process, milestone, searching, kernel);
             }
-            Outcome::Found(found) => {
-                self.end(process.pid);
-                let probes = place(process, &[(found, counter)], searching.thread, kernel);
-                if probes.is_empty() {
-                    milestone.give_up(now);
+            Outcome::Found(place) | Outcome::Seldom(place) => {
+                let chosen = Chosen {
+                    place,
+                    thread: searching.thread,
+                };
+                if matches!(outcome, Outcome::Found(_)) || milestone.prefers_places {
+                    self.end(process.pid);
+                    take_place(process, milestone, chosen, counter, kernel);
                 } else {
-                    milestone.state = State::Found(Found {
-                        probes,
-                        counter,
-                        seen: 0,
-                        judged: (0, process.used),
-                    });
+                    self.compare(process, milestone, Some(chosen));
                 }
             }
-            Outcome::Nothing | Outcome::GoOn => self.compare(process, milestone),
+            Outcome::Nothing | Outcome::GoOn => self.compare(process, milestone, None),
         }
         release(probes);
     }
 
-    /// Begins to search for a number that counts along.
-    fn compare(&mut self, process: Searched<'_>, milestone: &mut Milestone) {
+    /// Begins to search for a number that counts along. Without one, it is that place.
+    fn compare(
+        &mut self,
+        process: Searched<'_>,
+        milestone: &mut Milestone,
+        seldom: Option<Chosen>,
+    ) {
         let root = self.root.as_ref();
         let comparing = root.and_then(|root| Comparing::begin(root, process.pid, process.used));
         if let Some(comparing) = comparing {
-            milestone.state = State::Comparing(comparing);
+            milestone.state = State::Comparing(comparing, seldom);
         } else {
             self.end(process.pid);
             milestone.give_up(Instant::now());
+            milestone.prefers_places = true;
         }
     }
 
@@ -469,6 +525,34 @@ pub(super) fn price(allowed: f64, window: f64, pass: f64) -> Price {
         look: window,
         share: (allowed * SHARE.0, allowed * SHARE.1),
     }
+}
+
+/// Has this place be the milestone of a process from now on.
+fn take_place(
+    process: Searched<'_>,
+    milestone: &mut Milestone,
+    Chosen {
+        place: offset,
+        thread,
+    }: Chosen,
+    counter: SiteId,
+    kernel: &mut Kernel,
+) {
+    let probes = place(process, &[(offset, counter)], thread, kernel);
+    if probes.is_empty() {
+        milestone.give_up(Instant::now());
+        return;
+    }
+    milestone.state = State::Found(Found {
+        probes,
+        counter,
+        seen: 0,
+        used: process.used,
+        judged: Judged {
+            passes: 0.0,
+            used: process.used,
+        },
+    });
 }
 
 /// Places milestones in a process, each with its counter, which begins at 0. None where that is not

@@ -33,6 +33,7 @@ use self::gauge::{Estimated, Gauge};
 use self::milestone::{Milestone, Milestones, Searched};
 use self::pace::{Pace, Step};
 use self::reading::{HitCost, Key, Look, Reading};
+use self::tally::Side;
 use super::attachments::{Attachments, File, release};
 use super::cost::CostMeter;
 use super::rows::{Functions, line};
@@ -265,7 +266,8 @@ impl Budget {
             if is_due {
                 let pass = cost.of_pass(*pid).unwrap_or(UNMEASURED);
                 let price = milestone::price(self.allowed, watched.pace.price(), pass);
-                milestones.go_on(process, found, counter, price, kernel);
+                let clock = &mut watched.clock;
+                milestones.go_on(process, found, clock, (counter, price), kernel);
                 if found.is_found() {
                     watched.gauge.start_passing(Reading {
                         used: watched.clock.read().unwrap_or(watched.seen.reading.used),
@@ -282,7 +284,7 @@ impl Budget {
                 };
                 milestones.begin(process, thread, found, kernel);
             }
-            let is_long = found.is_found() && self.interval.1 >= LONG_INTERVAL;
+            let is_long = found.wants_long_windows() && self.interval.1 >= LONG_INTERVAL;
             watched.pace.lengthen(is_long);
         }
     }
@@ -335,7 +337,8 @@ impl Budget {
             if let Some(watched) = self.watched.get_mut(pid)
                 && let Some(used) = watched.clock.read()
             {
-                watched.milestone.look(used, false, kernel);
+                let clock = &mut watched.clock;
+                watched.milestone.look(used, clock, Side::Opening, kernel);
                 let reading = Reading {
                     used,
                     hits: watched.hits,
@@ -348,6 +351,7 @@ impl Budget {
                     functions: watched.seen.functions.clone(),
                 });
                 watched.pace.opened(at);
+                watched.hasten(at);
             }
         }
         Ok(())
@@ -492,7 +496,13 @@ impl Watched {
         let hits = self.hits.saturating_sub(before.hits) as f64;
         let careful = self.careful_hits().saturating_sub(before.careful) as f64;
         let is_within = self.is_hot && self.pace.is_open();
-        let passes = self.milestone.look(used, is_within, kernel);
+        let side = if is_within {
+            Side::Within
+        } else {
+            Side::Outside
+        };
+        let clock = &mut self.clock;
+        let passes = self.milestone.look(used, clock, side, kernel);
         let each = self.cost(cost);
         let look = pace::Look {
             at: now,
@@ -515,7 +525,16 @@ impl Watched {
         } else {
             self.gauge.go_on_outside(self.seen.reading);
         }
-        self.pace.take(&look)
+        let step = self.pace.take(&look);
+        self.hasten(now);
+        step
+    }
+
+    /// Has the next look come soon if a window is open that has to be looked at closely.
+    fn hasten(&mut self, now: Instant) {
+        if self.is_hot && self.pace.is_open() && self.milestone.wants_looks() {
+            self.pace.hasten(now);
+        }
     }
 
     /// Ends a window, or the time in which it was counted always; says whether it was the latter.

@@ -152,6 +152,11 @@ impl Pace {
         self.due
     }
 
+    /// Has the next look come soon.
+    pub(super) fn hasten(&mut self, now: Instant) {
+        self.due = self.due.min(now + SHORTEST);
+    }
+
     /// Whether a window is open.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })

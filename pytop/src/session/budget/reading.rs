@@ -12,20 +12,13 @@ const CAREFUL: f64 = 2.4;
 const LEAST_KNOWN: f64 = 0.1;
 
 /// How often a process has passed its milestone, since some time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Passes {
-    /// Which time that is: there is no telling what lies between one series and another.
-    pub(super) series: u32,
-    pub(super) count: u64,
+    pub(super) count: f64,
+    /// Its processor time in which it is known how often it was passed, from any time on.
+    pub(super) known: Duration,
     /// To pass it takes nothing from the process.
     pub(super) is_free: bool,
-}
-
-impl Passes {
-    /// How often it was passed since then, if that is known.
-    fn since(self, first: Self) -> Option<u64> {
-        (self.series == first.series).then(|| self.count.saturating_sub(first.count))
-    }
 }
 
 /// A look at what a process has used and hit so far.
@@ -94,14 +87,17 @@ impl Span {
     pub(super) fn between(first: &Reading, last: &Reading) -> Self {
         let used = last.used.saturating_sub(first.used).as_secs_f64();
         let passed = last.passed.zip(first.passed);
-        let passed = passed.and_then(|(last, first)| Some((last.since(first)?, last.is_free)));
-        let count = passed.map_or(0.0, |(count, _)| count as f64);
+        let known = passed.map_or(Duration::ZERO, |(last, first)| {
+            last.known.saturating_sub(first.known)
+        });
+        let count = passed.map_or(0.0, |(last, first)| (last.count - first.count).max(0.0));
+        let is_free = passed.is_some_and(|(last, _)| last.is_free);
         Self {
             used,
             elapsed: last.at.saturating_sub(first.at).as_secs_f64(),
-            known: passed.map_or(0.0, |_| used),
+            known: known.as_secs_f64(),
             passed: count,
-            stopped: passed.map_or(0.0, |(_, is_free)| if is_free { 0.0 } else { count }),
+            stopped: if is_free { 0.0 } else { count },
         }
     }
 

@@ -93,8 +93,18 @@ impl Window {
     }
 
     fn passed(&self) -> Sample {
+        let Span {
+            used,
+            known,
+            passed,
+            ..
+        } = self.span;
         Sample {
-            amount: self.span.passed,
+            amount: if known > 0.0 {
+                passed * used / known
+            } else {
+                0.0
+            },
             number: self.hits,
         }
     }

@@ -59,11 +59,16 @@ fn counted(calls: u64) -> HashMap<Key, u64> {
     HashMap::from_iter([(HOT, calls)])
 }
 
-/// So many passes of a milestone.
-fn passes(count: u64) -> Passes {
-    Passes {
-        count,
-        ..Passes::default()
+/// So many passes of a milestone by a look at a process.
+fn with_passes(passes: u64, reading: Reading) -> Reading {
+    let so_far = Passes {
+        count: passes as f64,
+        known: reading.used,
+        is_free: false,
+    };
+    Reading {
+        passed: Some(so_far),
+        ..reading
     }
 }
 
@@ -131,12 +136,16 @@ impl Made {
             reason = "small"
         )]
         let whole = |number: f64| number as u64;
-        Reading {
+        let reading = Reading {
             used: Duration::from_secs_f64(self.used),
             hits: whole(self.hits),
             careful: 0,
             at: self.now - self.began,
-            passed: self.milestone.map(|_| passes(whole(self.passed))),
+            passed: None,
+        };
+        match self.milestone {
+            Some(_) => with_passes(whole(self.passed), reading),
+            None => reading,
         }
     }
 
@@ -302,10 +311,7 @@ fn what_is_passed_by_the_clock_is_no_milestone() {
 
 /// Of a process that runs all the time and has a milestone.
 fn passing(milliseconds: u64, hits: u64, passed: u64) -> Reading {
-    Reading {
-        passed: Some(passes(passed)),
-        ..reading(milliseconds, hits)
-    }
+    with_passes(passed, reading(milliseconds, hits))
 }
 
 /// What is not known well waits for the milestone that is searched, and is told by it.
@@ -379,9 +385,9 @@ fn what_waits_for_a_milestone_is_told_in_the_end() {
 #[test]
 fn a_last_interval_without_a_window_is_told_as_those_before() {
     for milestone in [None, Some(0)] {
-        let passing = |milliseconds, hits, passed| Reading {
-            passed: milestone.map(|first: u64| passes(first + passed)),
-            ..reading(milliseconds, hits)
+        let passing = |milliseconds, hits, passed| {
+            let reading = reading(milliseconds, hits);
+            milestone.map_or(reading, |first: u64| with_passes(first + passed, reading))
         };
         let mut gauge = Gauge::counting(reading(0, 0));
         gauge.close(only(reading(10, 1_000)));
