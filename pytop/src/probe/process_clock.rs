@@ -20,6 +20,8 @@ use perf_event::{Builder, Counter};
 const MOST_THREADS: usize = 64;
 /// The part of the time that a thread uses which does nearly everything.
 const NEARLY_ALL: f64 = 0.9;
+/// Likewise where others hardly do anything.
+const ALL: f64 = 0.999;
 /// So much time tells which that is.
 const TELLING: Duration = Duration::from_millis(20);
 
@@ -39,6 +41,8 @@ pub enum Busiest {
     Nobody,
     /// This one.
     Thread(u32),
+    /// This one, and next to nothing is used by others.
+    Only(u32),
 }
 
 /// The perf events of a process, and what they add to.
@@ -111,6 +115,7 @@ impl ProcessClock {
             return Busiest::Unknown;
         }
         match used.into_iter().max_by_key(|(_, used)| *used) {
+            Some((thread, used)) if used as f64 >= all as f64 * ALL => Busiest::Only(thread),
             Some((thread, used)) if used as f64 >= all as f64 * NEARLY_ALL => {
                 Busiest::Thread(thread)
             }

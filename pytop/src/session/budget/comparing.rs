@@ -4,7 +4,7 @@
 use std::hint;
 use std::time::{Duration, Instant};
 
-use super::tally::{self, Numbers, Reader, Seen};
+use super::tally::{self, Numbers, Reader};
 use crate::discover::{Memory, ProcRoot};
 use crate::probe::ProcessClock;
 
@@ -84,8 +84,7 @@ impl Comparing {
                 Numbers::at(addresses)
             }
             Compared::Changed(mut numbers) => {
-                let mut reading = Reading { memory, clock };
-                numbers.follow(|address, seconds| reading.read_later(address, seconds));
+                numbers.follow(&mut MemoryReader { memory, clock });
                 numbers
             }
         };
@@ -102,55 +101,42 @@ impl Comparing {
 }
 
 /// Reads numbers in the memory of a process.
-pub(super) struct Reading<'a> {
+pub(super) struct MemoryReader<'a> {
     pub(super) memory: &'a Memory,
     pub(super) clock: &'a mut ProcessClock,
 }
 
-impl Reading<'_> {
-    /// Reads a number after so many seconds more.
-    fn read_later(&mut self, address: u64, seconds: f64) -> Option<Seen> {
-        wait(seconds);
-        self.read(address)
+impl Reader for MemoryReader<'_> {
+    fn used(&mut self) -> Option<Duration> {
+        self.clock.read()
     }
 
-    /// The processor time of the process, and that of this clock.
-    fn times(&mut self) -> Option<(Duration, Instant)> {
-        Some((self.clock.read()?, Instant::now()))
-    }
-}
-
-impl Reader for Reading<'_> {
-    fn read(&mut self, address: u64) -> Option<Seen> {
-        let used = self.clock.read()?;
-        let value = self.memory.number_at(address)?;
-        Some(Seen { value, used })
+    fn value(&self, address: u64) -> Option<u32> {
+        self.memory.number_at(address)
     }
 
-    /// To read the clock of a process stops it for as long as the number grows by several. So there is
-    /// another clock for the time between, of which the process has used as much as of all the time.
+    /// It is too short for a sleep.
+    fn wait(&mut self, seconds: f64) {
+        let began = Instant::now();
+        while began.elapsed().as_secs_f64() < seconds {
+            hint::spin_loop();
+        }
+    }
+
+    /// While the clock of the process is read, the number does not grow. So there is another clock for the
+    /// time between, of which the process has used as much as of all the time.
     fn read_twice(&mut self, address: u64, seconds: f64) -> Option<(f64, u32)> {
-        let memory = self.memory;
-        let value = || Some((memory.number_at(address)?, Instant::now()));
-        // The first one takes longer than others.
-        value()?;
-        let (used, began) = self.times()?;
-        value()?;
-        let (before, first) = value()?;
-        wait(seconds);
-        let (after, last) = value()?;
-        let (used_by_now, now) = self.times()?;
+        // The first time takes longer than others.
+        self.value(address)?;
+        let (used, began) = (self.used()?, Instant::now());
+        self.value(address)?;
+        let (before, first) = (self.value(address)?, Instant::now());
+        self.wait(seconds);
+        let (after, last) = (self.value(address)?, Instant::now());
+        let (used_by_now, now) = (self.used()?, Instant::now());
         let used = used_by_now.saturating_sub(used).as_secs_f64();
         let part = used / now.saturating_duration_since(began).as_secs_f64();
         let between = last.saturating_duration_since(first).as_secs_f64();
         Some((between * part, after.wrapping_sub(before)))
-    }
-}
-
-/// It is too short for a sleep.
-fn wait(seconds: f64) {
-    let began = Instant::now();
-    while began.elapsed().as_secs_f64() < seconds {
-        hint::spin_loop();
     }
 }

@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 
 use pytop_common::count::MILESTONES;
 
-use super::comparing::{self, Comparing, Reading};
+use super::comparing::{self, Comparing, MemoryReader};
 use super::reading::Passes;
 use super::search::{Outcome, Price, Search};
-use super::tally::{Numbers, Reader as _, Side, Tally};
+use super::tally::{Numbers, Side, Tally};
 use crate::cpython::find_milestones;
 use crate::discover::{FileId, Memory, ProcRoot};
-use crate::probe::{Kernel, Place, Probe, ProcessClock, SiteId, Target};
+use crate::probe::{Busiest, Kernel, Place, Probe, ProcessClock, SiteId, Target};
 use crate::session::attachments::{File, release};
 
 /// Counters for the places among which one is searched; there is one search at a time. They take turns
@@ -107,6 +107,8 @@ struct Searching {
     /// The thread whose passes count, if not all do: what others do, by the clock perhaps, is not in
     /// step with the calls of the one that makes them.
     thread: Option<u32>,
+    /// There is no other thread that does anything. What a number in memory is depends on all of them.
+    is_alone: bool,
     /// The first of its counters.
     first: u16,
     /// The processor time of the process at the beginning of this look.
@@ -178,6 +180,11 @@ impl Milestone {
         matches!(self.state, State::Found(_) | State::Counting(_))
     }
 
+    /// It is a number in the memory of the process.
+    pub(super) fn is_number(&self) -> bool {
+        matches!(self.state, State::Counting(_))
+    }
+
     /// A window has to be long to have several passes.
     pub(super) fn wants_long_windows(&self) -> bool {
         matches!(self.state, State::Found(_))
@@ -212,12 +219,11 @@ impl Milestone {
         let (seen, now) = match &mut self.state {
             State::Resting { .. } | State::Comparing(..) => return 0,
             State::Trying(memory, numbers, _) => {
-                let mut reading = Reading { memory, clock };
-                numbers.look(side, |address| reading.read(address));
+                numbers.look(side, &mut MemoryReader { memory, clock });
                 return 0;
             }
             State::Counting(Counting { memory, tally, .. }) => {
-                tally.look(side, &mut Reading { memory, clock });
+                tally.look(side, &mut MemoryReader { memory, clock });
                 return 0;
             }
             State::Searching(searching) => {
@@ -340,7 +346,7 @@ impl Milestones {
     pub(super) fn begin(
         &mut self,
         process: Searched<'_>,
-        thread: Option<u32>,
+        busiest: Busiest,
         milestone: &mut Milestone,
         kernel: &mut Kernel,
     ) {
@@ -356,7 +362,11 @@ impl Milestones {
         let searching = Searching {
             search,
             probes: Vec::new(),
-            thread,
+            thread: match busiest {
+                Busiest::Thread(thread) | Busiest::Only(thread) => Some(thread),
+                Busiest::Nobody | Busiest::Unknown => None,
+            },
+            is_alone: matches!(busiest, Busiest::Only(_)),
             first: 0,
             began: process.used,
             seen: 0,
@@ -379,7 +389,7 @@ impl Milestones {
         searching.probes = place(process, &places, searching.thread, kernel);
         let now = Instant::now();
         if searching.probes.is_empty() {
-            self.compare(process, milestone, None);
+            self.compare(process, milestone, None, searching.is_alone);
             return;
         }
         searching.began = process.used;
@@ -462,26 +472,30 @@ impl Milestones {
                     place,
                     thread: searching.thread,
                 };
-                if matches!(outcome, Outcome::Found(_)) || milestone.prefers_places {
+                let is_often = matches!(outcome, Outcome::Found(_));
+                if is_often || milestone.prefers_places || !searching.is_alone {
                     self.end(process.pid);
                     take_place(process, milestone, chosen, counter, kernel);
                 } else {
-                    self.compare(process, milestone, Some(chosen));
+                    self.compare(process, milestone, Some(chosen), searching.is_alone);
                 }
             }
-            Outcome::Nothing | Outcome::GoOn => self.compare(process, milestone, None),
+            Outcome::Nothing | Outcome::GoOn => {
+                self.compare(process, milestone, None, searching.is_alone);
+            }
         }
         release(probes);
     }
 
-    /// Begins to search for a number that counts along. Without one, it is that place.
+    /// Begins to search for a number that counts along, if a thread is alone. Without one, it is that place.
     fn compare(
         &mut self,
         process: Searched<'_>,
         milestone: &mut Milestone,
         seldom: Option<Chosen>,
+        is_alone: bool,
     ) {
-        let root = self.root.as_ref();
+        let root = self.root.as_ref().filter(|_| is_alone);
         let comparing = root.and_then(|root| Comparing::begin(root, process.pid, process.used));
         if let Some(comparing) = comparing {
             milestone.state = State::Comparing(comparing, seldom);

@@ -277,12 +277,10 @@ impl Budget {
                     });
                 }
             } else if is_between && milestones.may_search(found, now) {
-                let thread = match watched.clock.busiest() {
-                    Busiest::Unknown => continue,
-                    Busiest::Nobody => None,
-                    Busiest::Thread(thread) => Some(thread),
-                };
-                milestones.begin(process, thread, found, kernel);
+                let busiest = watched.clock.busiest();
+                if busiest != Busiest::Unknown {
+                    milestones.begin(process, busiest, found, kernel);
+                }
             }
             let is_long = found.wants_long_windows() && self.interval.1 >= LONG_INTERVAL;
             watched.pace.lengthen(is_long);
@@ -585,7 +583,10 @@ impl Watched {
         let now = Instant::now();
         self.milestone
             .judge(now, used, cost.pass, self.pace.allowed());
-        if self.milestone.is_found() && self.gauge.doubts() >= DOUBTS {
+        // What a number in memory is depends on what all threads do.
+        let misleads = self.milestone.is_number() && self.clock.busiest() == Busiest::Nobody;
+        let is_doubted = self.milestone.is_found() && self.gauge.doubts() >= DOUBTS;
+        if misleads || is_doubted {
             self.milestone.give_up(now);
         }
         estimated

@@ -18,7 +18,6 @@
 //! Nothing is written, and only what is in memory is read: see [`Memory`](crate::discover::Memory). To look
 //! at a number costs the process nothing. Nothing here knows a clock or a process.
 
-use std::mem;
 use std::time::Duration;
 
 use super::reading::Passes;
@@ -28,6 +27,8 @@ pub(super) const LOOK: f64 = 0.003;
 /// A number that is worth the while grows by so much at least from look to look, and by no more than that
 /// in a second of processor time.
 const GROWS: (u32, f64) = (20, 1e9);
+/// What counts along in windows, in which next to nothing is done, does so in a second at least.
+const FINE: f64 = 30e3;
 /// Numbers that are followed, before it is known whether their pace is even, and after that.
 const FOLLOWED: (usize, usize) = (1024, 64);
 /// Numbers that are read at one time.
@@ -97,26 +98,33 @@ impl Seen {
     }
 }
 
-/// What reads a tally.
+/// What reads the memory of the process.
 pub(super) trait Reader {
-    /// The number at an address. `None` where there is none any more.
-    fn read(&mut self, address: u64) -> Option<Seen>;
+    /// The processor time of the process. To ask for it takes some microseconds from the process. `None` when
+    /// it has ended.
+    fn used(&mut self) -> Option<Duration>;
 
-    /// Reads it twice, about so many seconds from one to the other: the processor time between, in seconds,
-    /// and by how much it has grown. `None` where that cannot be said.
+    /// The number at an address. `None` where there is none any more.
+    fn value(&self, address: u64) -> Option<u32>;
+
+    /// Lets so many seconds pass.
+    fn wait(&mut self, seconds: f64);
+
+    /// Reads a number twice, about so many seconds from one to the other: the processor time between, in
+    /// seconds, and by how much it has grown. `None` where that cannot be said.
     fn read_twice(&mut self, address: u64, seconds: f64) -> Option<(f64, u32)>;
 }
 
 /// How quickly a number grows outside of windows.
 #[derive(Clone, Copy, Debug, Default)]
-struct Pace {
+struct Growth {
     /// In a second of processor time: the least and the most.
     range: (f64, f64),
     /// Looks that showed such a pace, and those that did not.
     looks: (u32, u32),
 }
 
-impl Pace {
+impl Growth {
     /// It is the quickest one that was seen: a number that falls and grows again shows less.
     fn take(&mut self, seconds: f64, grown: u32) {
         let pace = f64::from(grown) / seconds.max(f64::MIN_POSITIVE);
@@ -144,19 +152,15 @@ struct Number {
     seen: Seen,
     /// From look to look, and from one to another that follows at once: where it falls often, that alone
     /// is even.
-    wide: Pace,
-    close: Pace,
+    wide: Growth,
+    close: Growth,
     /// Processor time in windows, in seconds, and by how much it has grown there.
     within: (f64, f64),
+    /// It cannot be read any more.
+    has_gone: bool,
 }
 
 impl Number {
-    /// It cannot be read any more.
-    fn has_gone(&mut self) {
-        self.wide.looks.1 = u32::MAX;
-        self.close.looks.1 = u32::MAX;
-    }
-
     /// What it grew from look to look is all that it grew: it was not quicker in between.
     fn is_wide(&self) -> bool {
         let (wide, close) = (self.wide, self.close);
@@ -177,7 +181,8 @@ impl Number {
 
     fn counts_along(&self) -> bool {
         let (seconds, grown) = self.within;
-        seconds >= TELLING.0 && grown <= self.pace().0 * seconds * SLOWER
+        let (least, _) = self.pace();
+        seconds >= TELLING.0 && least >= FINE && grown <= least * seconds * SLOWER
     }
 
     /// How precisely it tells.
@@ -229,56 +234,41 @@ impl Numbers {
         self.all.iter().any(Number::falls)
     }
 
-    /// A look outside of windows: leaves out those that have not grown as they did before. What is read
-    /// is the number at an address, after so many seconds more.
-    pub(super) fn follow(&mut self, mut read: impl FnMut(u64, f64) -> Option<Seen>) {
+    /// A look outside of windows: leaves out those that have not grown as they did before.
+    pub(super) fn follow(&mut self, reader: &mut impl Reader) {
         self.looks += 1;
         let is_first = self.looks == 1;
         // Some at a time, so that they are all read again soon.
         for numbers in self.all.chunks_mut(AT_ONCE) {
-            for number in &mut *numbers {
-                let now = read(number.address, 0.0);
-                if let Some(now) = now.filter(|_| !is_first) {
-                    let (seconds, grown) = number.seen.until(&now);
+            look_at(numbers, reader, |number, (seconds, grown)| {
+                if !is_first {
                     number.wide.take(seconds, grown);
                 }
-                number.seen = now.unwrap_or_default();
-            }
-            let mut wait = CLOSE.2;
-            for number in numbers {
-                let Some(now) = read(number.address, mem::take(&mut wait)) else {
-                    number.has_gone();
-                    continue;
-                };
-                let (seconds, grown) = number.seen.until(&now);
+            });
+            reader.wait(CLOSE.2);
+            look_at(numbers, reader, |number, (seconds, grown)| {
                 number.close.take(seconds, grown);
-                number.seen = now;
-            }
+            });
         }
         self.all
-            .retain(|it| it.wide.is_even() || it.close.is_even());
+            .retain(|it| !it.has_gone && (it.wide.is_even() || it.close.is_even()));
         if self.are_even() {
             self.all.truncate(FOLLOWED.1);
         }
     }
 
     /// A look that tells which of them are slower in windows.
-    pub(super) fn look(&mut self, side: Side, mut read: impl FnMut(u64) -> Option<Seen>) {
+    pub(super) fn look(&mut self, side: Side, reader: &mut impl Reader) {
         let is_within = side == Side::Within;
         let mut longest: f64 = 0.0;
-        self.all.retain_mut(|number| {
-            let Some(now) = read(number.address) else {
-                return false;
-            };
-            let (seconds, grown) = number.seen.until(&now);
-            number.seen = now;
+        look_at(&mut self.all, reader, |number, (seconds, grown)| {
             longest = longest.max(seconds);
             if is_within && !is_jump(grown, seconds * number.pace().1) {
                 number.within.0 += seconds;
                 number.within.1 += f64::from(grown);
             }
-            true
         });
+        self.all.retain(|number| !number.has_gone);
         self.within += if is_within { longest } else { 0.0 };
     }
 
@@ -297,6 +287,26 @@ impl Numbers {
             falls: if best.falls() { FALLS } else { 0 },
             silent: 0,
         })
+    }
+}
+
+/// Looks at some numbers, and takes in the processor time since the last look, in seconds, and by how much
+/// each has grown.
+fn look_at(
+    numbers: &mut [Number],
+    reader: &mut impl Reader,
+    mut take: impl FnMut(&mut Number, (f64, u32)),
+) {
+    let used = reader.used();
+    for number in numbers {
+        let Some((used, value)) = used.zip(reader.value(number.address)) else {
+            number.has_gone = true;
+            continue;
+        };
+        let now = Seen { value, used };
+        let grown = number.seen.until(&now);
+        number.seen = now;
+        take(number, grown);
     }
 }
 
@@ -342,10 +352,11 @@ impl Tally {
     /// close to each other stand for the time since the last one. In windows it hardly gets on, and looks
     /// follow each other so soon that it does not begin anew unseen.
     pub(super) fn look(&mut self, side: Side, reader: &mut impl Reader) {
-        let Some(now) = reader.read(self.address) else {
+        let Some((used, value)) = reader.used().zip(reader.value(self.address)) else {
             self.silent += 2;
             return;
         };
+        let now = Seen { value, used };
         let (seconds, grown) = self.seen.until(&now);
         self.seen = now;
         let fell = is_jump(grown, seconds * self.pace);
@@ -455,36 +466,20 @@ mod tests {
             }
         }
 
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the lower half, as memory has it"
-        )]
-        fn seen(&self, address: u64) -> Option<Seen> {
-            let value = *self.values.get(&address)?;
-            Some(Seen {
-                value: value as i64 as u32,
-                used: Duration::from_secs_f64(self.used),
-            })
-        }
-
         /// Follows all numbers, and looks at them in windows.
         fn choose(&mut self) -> Option<Tally> {
             let mut numbers = Numbers::at(0..self.numbers.len() as u64);
             while !numbers.are_even() {
                 self.go_on(LOOK);
-                numbers.follow(|at, seconds| {
-                    self.go_on(seconds);
-                    self.seen(at)
-                });
+                numbers.follow(self);
             }
             while !numbers.are_known() {
                 self.go_on(0.05);
-                numbers.look(Side::Opening, |at| self.seen(at));
+                numbers.look(Side::Opening, self);
                 self.is_within = true;
                 for _ in 0..3 {
                     self.go_on(0.001);
-                    numbers.look(Side::Within, |at| self.seen(at));
+                    numbers.look(Side::Within, self);
                 }
                 self.is_within = false;
             }
@@ -497,14 +492,27 @@ mod tests {
     }
 
     impl Reader for Made {
-        fn read(&mut self, address: u64) -> Option<Seen> {
-            self.seen(address)
+        fn used(&mut self) -> Option<Duration> {
+            Some(Duration::from_secs_f64(self.used))
+        }
+
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the lower half, as memory has it"
+        )]
+        fn value(&self, address: u64) -> Option<u32> {
+            self.values.get(&address).map(|value| *value as i64 as u32)
+        }
+
+        fn wait(&mut self, seconds: f64) {
+            self.go_on(seconds);
         }
 
         fn read_twice(&mut self, address: u64, seconds: f64) -> Option<(f64, u32)> {
-            let before = self.seen(address)?;
+            let before = self.value(address)?;
             self.go_on(seconds);
-            Some(before.until(&self.seen(address)?))
+            Some((seconds, self.value(address)?.wrapping_sub(before)))
         }
     }
 
@@ -547,14 +555,17 @@ mod tests {
     fn what_grows_in_fits_is_none() {
         let mut made = Made::new(&[LOOP]);
         let mut numbers = Numbers::at(0..1);
+        let mut random: u32 = 1;
         while !numbers.are_none() {
             assert!(!numbers.are_even());
             made.go_on(LOOK);
-            numbers.follow(|at, seconds| {
-                made.go_on(seconds);
-                made.values.insert(0, (made.used * 1e6).sin() * 1e6);
-                made.seen(at)
-            });
+            numbers.follow(&mut made);
+            random = random.wrapping_mul(0x9e37_79b9).rotate_left(7);
+            let fit = f64::from(random % 1000) * 1e4;
+            made.numbers[0] = Growing {
+                outside: fit,
+                ..LOOP
+            };
         }
     }
 
