@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks at the memory of a process, while no window is open.
 pub(super) struct Comparing {
-    pub(super) memory: Memory,
+    memory: Memory,
     compared: Compared,
     /// The processor time of the process at the last look.
     used: Duration,

@@ -76,7 +76,7 @@ pub(super) struct Milestones {
 pub(super) struct Milestone {
     state: State,
     rest: Duration,
-    /// A number was of no use any more.
+    /// A number was of no use any more, or none can be looked for.
     prefers_places: bool,
     /// Passes of this interval, of all places.
     passes: u64,

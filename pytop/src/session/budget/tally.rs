@@ -15,8 +15,9 @@
 //! 0x7f1c…b10      4711     9041     -12 +900077    +300                anything
 //! ```
 //!
-//! Nothing is written, and only what is in memory is read: see [`Memory`](crate::discover::Memory). To look
-//! at a number costs the process nothing. Nothing here knows a clock or a process.
+//! Nothing is written, and only what is in memory is read: see [`Memory`](crate::discover::Memory). To read a
+//! number costs the process nothing; to ask for its processor time does. Nothing here knows a clock or a
+//! process.
 
 use std::time::Duration;
 
