@@ -45,6 +45,8 @@
 //! window, and the time in which the process was counted is the number of all hits times that.
 
 use std::mem;
+use std::slice;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
@@ -96,10 +98,14 @@ pub(super) struct Gauge {
     regimes: Vec<Regime>,
     /// What it did when it was found out: better than nothing.
     at_first: Regime,
+    /// Functions that had lasted before the first window of the interval. Those hits of them that no look
+    /// shows were before it, too.
+    lasted: Arc<HashMap<Key, u64>>,
     /// The last look but one while it was counted always.
     always: [Reading; 2],
-    /// Processor time and hits in windows.
+    /// Processor time and hits in windows, and those of functions that had lasted.
     within: (f64, f64),
+    shown: HashMap<Key, f64>,
     /// Likewise of the time in which the process was counted always.
     whole: (f64, f64),
     /// Estimates in a row that were not made by the milestone although there was one.
@@ -153,6 +159,9 @@ impl Gauge {
             let [before, _] = self.always;
             self.at_first = Regime::default();
             self.at_first.add(&Window::since(&before, &now));
+            if self.within.0 <= 0.0 {
+                self.lasted = Arc::clone(&now.functions);
+            }
         }
         self.look(now);
         if let Some([first, last]) = self.window.take() {
@@ -179,6 +188,9 @@ impl Gauge {
         sum.0 += window.span.used;
         sum.1 += window.hits;
         if !self.is_whole {
+            for (key, hits) in &window.functions {
+                *self.shown.entry(*key).or_default() += hits;
+            }
             let met = self.meet(window);
             self.end_gap(met);
         }
@@ -264,7 +276,6 @@ impl Gauge {
     ) -> Option<Estimated> {
         let reading = now.reading;
         let unseen = unseen(&now, counted);
-        let counted: u64 = counted.values().sum();
         self.look(now);
         if let Some([first, last]) = self.window.take() {
             self.end_window(&Window::between(&first, &last));
@@ -284,19 +295,17 @@ impl Gauge {
         }
         let all = reading.used.saturating_sub(self.began).as_secs_f64();
         self.began = reading.used;
+        let unseen = self.in_windows(unseen, counted);
+        let counted: u64 = counted.values().sum();
         let (within, whole) = (mem::take(&mut self.within), mem::take(&mut self.whole));
         let outside = self.outside();
         // What is hit while probes come and go is in no window.
         let beyond = (counted as f64 - whole.1 - within.1).max(0.0);
         let is_partial = outside > 0.0 || self.gap.used > 0.0;
         let told = is_partial.then(|| {
-            let regimes = self.regimes.iter_mut().chain([&mut self.at_first]);
-            let regimes: Vec<_> = regimes.collect();
-            let in_windows: f64 = regimes.iter().map(|regime| regime.unknown()).sum();
-            let part = in_windows / unseen.values().sum::<f64>().max(in_windows);
-            for regime in regimes {
-                regime.explain(&unseen, part);
-            }
+            let (in_windows, before) = unseen;
+            explain(&mut self.regimes, &in_windows);
+            explain(slice::from_mut(&mut self.at_first), &before);
             self.tell(beyond, cost, may_come && has_window)
         });
         self.grow_old();
@@ -310,6 +319,30 @@ impl Gauge {
                 uncertainty: off.max(least_off),
             }
         })
+    }
+
+    /// Parts hits before functions had lasted, of each, in those in windows and all others. A function
+    /// has its share of the hits in windows, as far as it is not seen there.
+    fn in_windows(
+        &mut self,
+        unseen: HashMap<Key, f64>,
+        counted: &HashMap<Key, u64>,
+    ) -> (HashMap<Key, f64>, HashMap<Key, f64>) {
+        let (lasted, shown) = (mem::take(&mut self.lasted), mem::take(&mut self.shown));
+        let all: u64 = counted.values().sum();
+        let share = self.within.1 / all.max(1) as f64;
+        let mut before = unseen;
+        let mut within = HashMap::default();
+        for (key, hits) in &mut before {
+            if !lasted.contains_key(key) {
+                let calls = counted.get(key).copied().unwrap_or(0) as f64;
+                let shown = shown.get(key).copied().unwrap_or(0.0);
+                let part = (calls * share - shown).clamp(0.0, *hits);
+                *hits -= part;
+                within.insert(*key, part);
+            }
+        }
+        (within, before)
     }
 
     /// Nothing is outside of windows: all of this interval was counted so far.
@@ -384,6 +417,15 @@ fn unseen(now: &Look, counted: &HashMap<Key, u64>) -> HashMap<Key, f64> {
         (*key, careful)
     });
     careful.filter(|(_, hits)| *hits >= 1.0).collect()
+}
+
+/// Has hits in windows whose functions are not known be some of those that were not seen.
+fn explain(regimes: &mut [Regime], unseen: &HashMap<Key, f64>) {
+    let unknown: f64 = regimes.iter().map(Regime::unknown).sum();
+    let part = unknown / unseen.values().sum::<f64>().max(unknown);
+    for regime in regimes {
+        regime.explain(unseen, part);
+    }
 }
 
 /// What is told of the time outside of windows.

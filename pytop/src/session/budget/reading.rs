@@ -7,7 +7,7 @@ use foldhash::HashMap;
 
 /// What a hit of a function that has not lasted costs, whose names are looked at each time, in others: by
 /// marker, resume and eval.
-const CAREFUL: f64 = 2.4;
+pub(super) const CAREFUL: f64 = 2.4;
 /// The least part of a time with a milestone that stands for all of it.
 const LEAST_KNOWN: f64 = 0.1;
 

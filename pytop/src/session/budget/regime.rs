@@ -10,7 +10,7 @@ use std::mem;
 
 use foldhash::HashMap;
 
-use super::reading::{HitCost, Key, Look, Reading, Span};
+use super::reading::{CAREFUL, HitCost, Key, Look, Reading, Span};
 
 /// Own work from one call to the next takes at least so long, in seconds: no interpreter enters and
 /// leaves a frame in less. In 3.14 it takes 9 on a processor of 2025.
@@ -85,6 +85,15 @@ impl Window {
         }
     }
 
+    /// Hits whose functions are known, and those where they are not.
+    fn known(&self) -> f64 {
+        self.functions.iter().map(|(_, hits)| hits).sum()
+    }
+
+    fn unknown(&self) -> f64 {
+        (self.hits - self.known()).max(0.0)
+    }
+
     fn worked(&self) -> Sample {
         Sample {
             amount: self.span.used,
@@ -109,9 +118,15 @@ impl Window {
         }
     }
 
+    /// As if all hits were of functions that have lasted, and what takes time were the hits alone.
+    fn worked_with_care(&self) -> Sample {
+        with_care(self.worked(), self.careful)
+    }
+
     /// The process did much the same in another one.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.worked().is_like(&other.worked())
+            || self.worked_with_care().is_like(&other.worked_with_care())
     }
 }
 
@@ -173,7 +188,7 @@ impl Regime {
         let passed = self.all_passed();
         let is_in_step =
             window.span.known <= 0.0 || passed.amount <= 0.0 || window.passed().is_like(&passed);
-        is_in_step && window.worked().is_like(&self.worked()) && self.has_functions_of(window)
+        is_in_step && self.has_worked_like(window) && self.has_functions_of(window)
     }
 
     fn worked(&self) -> Sample {
@@ -183,34 +198,42 @@ impl Regime {
         }
     }
 
-    /// It is not that other functions are called.
+    /// Hits took as long, whether own work takes the time or the hits do: those of functions that have not
+    /// lasted take longer.
+    fn has_worked_like(&self, window: &Window) -> bool {
+        let with_care = with_care(self.worked(), self.careful);
+        window.worked().is_like(&self.worked()) || window.worked_with_care().is_like(&with_care)
+    }
+
+    /// It is not that other functions are called: those of hits that are not known may be the same.
     fn has_functions_of(&self, window: &Window) -> bool {
-        let known: f64 = window.functions.iter().map(|(_, hits)| hits).sum();
-        let all: f64 = self.functions.values().sum();
-        let share = |(key, hits): &(Key, f64)| {
+        let all = self.unknown + self.functions.values().sum::<f64>();
+        let of_window = window.unknown() + window.known();
+        if all <= 0.0 || of_window <= 0.0 {
+            return true;
+        }
+        let common = window.functions.iter().map(|(key, hits)| {
             let before = self.functions.get(key).copied().unwrap_or(0.0);
-            (hits / known).min(before / all)
-        };
-        known <= 0.0 || all <= 0.0 || window.functions.iter().map(share).sum::<f64>() > COMMON
+            (hits / of_window).min(before / all)
+        });
+        common.sum::<f64>() + window.unknown() / of_window + self.unknown / all > COMMON
     }
 
     /// Has hits of functions that are not known be those of these: each with hits that were not seen with
     /// it, of which such a `part` lies in windows. Those that the regime has are the first; what is left
     /// is of the others.
     pub(super) fn explain(&mut self, unseen: &HashMap<Key, f64>, part: f64) {
-        let mut left = mem::take(&mut self.unknown);
-        for (key, hits) in unseen {
-            if let Some(known) = self.functions.get_mut(key) {
-                let more = (hits * part).min(left);
-                *known += more;
-                left -= more;
-            }
+        let unknown = mem::take(&mut self.unknown);
+        let (known, others): (Vec<_>, Vec<_>) = unseen
+            .iter()
+            .partition(|(key, _)| self.functions.contains_key(key));
+        let of_known = sum(&known) * part;
+        let all = sum(&others);
+        let fit = unknown.min(of_known) / of_known.max(f64::MIN_POSITIVE);
+        for (key, hits) in known {
+            *self.functions.entry(*key).or_default() += hits * part * fit;
         }
-        let others = unseen.iter();
-        let others: Vec<_> = others
-            .filter(|(key, _)| !self.functions.contains_key(key))
-            .collect();
-        let all: f64 = others.iter().map(|(_, hits)| **hits).sum();
+        let left = (unknown - of_known).max(0.0);
         if all > 0.0 && left > self.hits * NEGLIGIBLE {
             for (key, hits) in others {
                 self.functions.insert(*key, left * hits / all);
@@ -229,12 +252,10 @@ impl Regime {
         self.within.add(&window.span, 1.0);
         self.hits += window.hits;
         self.careful += window.careful;
-        let mut known = 0.0;
         for (key, hits) in &window.functions {
-            known += hits;
             *self.functions.entry(*key).or_default() += hits;
         }
-        self.unknown += (window.hits - known).max(0.0);
+        self.unknown += window.unknown();
         push(&mut self.recent, window.worked());
         if window.span.known > 0.0 {
             push(&mut self.passed, window.passed());
@@ -406,6 +427,18 @@ impl More {
     pub(super) fn is_poor(&self, part: f64) -> bool {
         self.off.max(self.least_off) > part
     }
+}
+
+/// Such hits, some of which were of functions that had not lasted, each as so many others as it takes.
+fn with_care(worked: Sample, careful: f64) -> Sample {
+    Sample {
+        number: worked.number + careful.min(worked.number) * (CAREFUL - 1.0),
+        ..worked
+    }
+}
+
+fn sum(functions: &[(&Key, &f64)]) -> f64 {
+    functions.iter().map(|(_, hits)| **hits).sum()
 }
 
 fn push(windows: &mut VecDeque<Sample>, window: Sample) {
