@@ -4,7 +4,8 @@
 use std::hint;
 use std::time::{Duration, Instant};
 
-use super::tally::{self, Numbers, Reader};
+use super::numbers::{Numbers, changed};
+use super::tally::{self, Reader};
 use crate::discover::{Memory, ProcRoot};
 use crate::probe::ProcessClock;
 
@@ -74,13 +75,13 @@ impl Comparing {
         let memory = &self.memory;
         let numbers = match self.compared {
             Compared::Copied(before) => {
-                let mut changed = Vec::new();
+                let mut found = Vec::new();
                 memory.for_each_part(|offset, after| {
                     let before = before.get(offset..).unwrap_or_default();
-                    let offsets = tally::changed(before, after, since);
-                    changed.extend(offsets.map(|at| offset + at));
+                    let offsets = changed(before, after, since);
+                    found.extend(offsets.map(|at| offset + at));
                 });
-                let addresses = changed.into_iter().filter_map(|at| memory.address_of(at));
+                let addresses = found.into_iter().filter_map(|at| memory.address_of(at));
                 Numbers::at(addresses)
             }
             Compared::Changed(mut numbers) => {

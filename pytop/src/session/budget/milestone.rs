@@ -24,9 +24,10 @@ use std::time::{Duration, Instant};
 use pytop_common::count::MILESTONES;
 
 use super::comparing::{self, Comparing, MemoryReader};
+use super::numbers::Numbers;
 use super::reading::Passes;
 use super::search::{Outcome, Price, Search};
-use super::tally::{Numbers, Side, Tally};
+use super::tally::{Side, Tally};
 use crate::cpython::find_milestones;
 use crate::discover::{FileId, Memory, ProcRoot};
 use crate::probe::{Busiest, Kernel, Place, Probe, ProcessClock, SiteId, Target};

@@ -12,6 +12,7 @@ mod besides;
 mod comparing;
 mod gauge;
 mod milestone;
+mod numbers;
 mod pace;
 mod reading;
 mod regime;

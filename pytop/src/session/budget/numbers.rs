@@ -1,0 +1,229 @@
+//! The search for a number that counts along, a [`Tally`], among all that are in the memory of a process.
+
+use super::tally::{CLOSE, Reader, Seen, Side, Tally, is_jump};
+
+/// A number that is worth the while grows by so much at least from look to look, and by no more than that
+/// in a second of processor time.
+const GROWS: (u32, f64) = (20, 1e9);
+/// What counts along in windows, in which next to nothing is done, does so in a second at least.
+const FINE: f64 = 30e3;
+/// Numbers that are followed, before it is known whether their pace is even, and after that.
+const FOLLOWED: (usize, usize) = (1024, 64);
+/// Numbers that are read at one time.
+const AT_ONCE: usize = 16;
+/// Looks that tell whether a pace is even, and how many of them may show another one: a loop begins again.
+const LOOKS: (u32, u32) = (8, 3);
+/// The pace is even up to this factor.
+const EVEN: f64 = 1.25;
+/// In windows the pace of what counts along is at most such a part of what it is outside.
+const SLOWER: f64 = 0.7;
+/// Processor time in windows, in seconds, that tells of a number, and that is enough for all of them.
+const TELLING: (f64, f64) = (0.001, 0.004);
+/// One that never fell is taken rather than one that did and is so many times as quick.
+const STEADY: f64 = 30.0;
+
+/// Numbers that have grown, or fallen, from one copy of memory to the other, in so much processor time in
+/// seconds: their offsets.
+pub(super) fn changed(before: &[u8], after: &[u8], used: f64) -> impl Iterator<Item = usize> {
+    let (before, _) = before.as_chunks();
+    let (after, _) = after.as_chunks();
+    let words = before.iter().zip(after).enumerate();
+    let changed = words.filter(move |(_, (before, after))| {
+        before != after && {
+            let grown = u32::from_ne_bytes(**after).wrapping_sub(u32::from_ne_bytes(**before));
+            let changed = grown.cast_signed().unsigned_abs();
+            changed >= GROWS.0 && f64::from(changed) <= used * GROWS.1
+        }
+    });
+    changed.map(|(number, _)| number * size_of::<u32>())
+}
+
+/// How quickly a number grows outside of windows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Growth {
+    /// In a second of processor time: the least and the most.
+    range: (f64, f64),
+    /// Looks that showed such a pace, and those that did not.
+    looks: (u32, u32),
+}
+
+impl Growth {
+    /// It is the quickest one that was seen: a number that falls and grows again shows less.
+    fn take(&mut self, seconds: f64, grown: u32) {
+        let pace = f64::from(grown) / seconds.max(f64::MIN_POSITIVE);
+        let (least, most) = self.range;
+        if grown < GROWS.0 || pace > GROWS.1 || pace * EVEN < most {
+            self.looks.1 += 1;
+        } else if pace > least * EVEN {
+            self.looks = (1, self.looks.0 + self.looks.1);
+            self.range = (pace, pace);
+        } else {
+            self.looks.0 += 1;
+            self.range = (least.min(pace), most.max(pace));
+        }
+    }
+
+    fn is_even(&self) -> bool {
+        self.looks.1 <= LOOKS.1
+    }
+}
+
+/// A number that may be a tally.
+#[derive(Clone, Copy, Debug, Default)]
+struct Number {
+    address: u64,
+    seen: Seen,
+    /// From look to look, and from one to another that follows at once: where it falls often, that alone
+    /// is even.
+    wide: Growth,
+    close: Growth,
+    /// Processor time in windows, in seconds, and by how much it has grown there.
+    within: (f64, f64),
+    /// It cannot be read any more.
+    has_gone: bool,
+}
+
+impl Number {
+    /// What it grew from look to look is all that it grew: it was not quicker in between.
+    fn is_wide(&self) -> bool {
+        let (wide, close) = (self.wide, self.close);
+        wide.is_even() && (!close.is_even() || wide.range.1 * EVEN >= close.range.1)
+    }
+
+    fn falls(&self) -> bool {
+        self.wide.looks.1 > 0 || !self.is_wide()
+    }
+
+    fn pace(&self) -> (f64, f64) {
+        if self.is_wide() {
+            self.wide.range
+        } else {
+            self.close.range
+        }
+    }
+
+    fn counts_along(&self) -> bool {
+        let (seconds, grown) = self.within;
+        let (least, _) = self.pace();
+        seconds >= TELLING.0 && least >= FINE && grown <= least * seconds * SLOWER
+    }
+
+    /// How precisely it tells.
+    fn is_worth(&self) -> f64 {
+        self.pace().0 * if self.falls() { 1.0 } else { STEADY }
+    }
+}
+
+/// Numbers among which one may be a tally.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    all: Vec<Number>,
+    /// Looks outside of windows.
+    looks: u32,
+    /// Processor time in windows, in seconds.
+    within: f64,
+}
+
+impl Numbers {
+    /// Those at these addresses, if they are not too many: the first ones.
+    pub(super) fn at(addresses: impl Iterator<Item = u64>) -> Self {
+        let all = addresses.take(FOLLOWED.0).map(|address| Number {
+            address,
+            ..Number::default()
+        });
+        Self {
+            all: all.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// None of them is a tally.
+    pub(super) fn are_none(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Those that are left have an even pace.
+    pub(super) fn are_even(&self) -> bool {
+        self.looks > LOOKS.0
+    }
+
+    /// It is known which of them are slower in windows.
+    pub(super) fn are_known(&self) -> bool {
+        self.within >= TELLING.1 || self.are_none()
+    }
+
+    /// One of them falls now and then.
+    pub(super) fn fall(&self) -> bool {
+        self.all.iter().any(Number::falls)
+    }
+
+    /// A look outside of windows: leaves out those that have not grown as they did before.
+    pub(super) fn follow(&mut self, reader: &mut impl Reader) {
+        self.looks += 1;
+        let is_first = self.looks == 1;
+        // Some at a time, so that they are all read again soon.
+        for numbers in self.all.chunks_mut(AT_ONCE) {
+            look_at(numbers, reader, |number, (seconds, grown)| {
+                if !is_first {
+                    number.wide.take(seconds, grown);
+                }
+            });
+            reader.wait(CLOSE.2);
+            look_at(numbers, reader, |number, (seconds, grown)| {
+                number.close.take(seconds, grown);
+            });
+        }
+        self.all
+            .retain(|it| !it.has_gone && (it.wide.is_even() || it.close.is_even()));
+        if self.are_even() {
+            self.all.truncate(FOLLOWED.1);
+        }
+    }
+
+    /// A look that tells which of them are slower in windows.
+    pub(super) fn look(&mut self, side: Side, reader: &mut impl Reader) {
+        let is_within = side == Side::Within;
+        let mut longest: f64 = 0.0;
+        look_at(&mut self.all, reader, |number, (seconds, grown)| {
+            longest = longest.max(seconds);
+            if is_within && !is_jump(grown, seconds * number.pace().1) {
+                number.within.0 += seconds;
+                number.within.1 += f64::from(grown);
+            }
+        });
+        self.all.retain(|number| !number.has_gone);
+        self.within += if is_within { longest } else { 0.0 };
+    }
+
+    /// The one that tells most precisely, of those that count along.
+    pub(super) fn choose(&self) -> Option<Tally> {
+        let numbers = self.all.iter().filter(|number| number.counts_along());
+        let best = numbers.max_by(|one, other| one.is_worth().total_cmp(&other.is_worth()))?;
+        Some(Tally::new(
+            best.address,
+            best.seen,
+            best.pace().1,
+            best.falls(),
+        ))
+    }
+}
+
+/// Looks at some numbers, and takes in the processor time since the last look, in seconds, and by how much
+/// each has grown.
+fn look_at(
+    numbers: &mut [Number],
+    reader: &mut impl Reader,
+    mut take: impl FnMut(&mut Number, (f64, u32)),
+) {
+    let used = reader.used();
+    for number in numbers {
+        let Some((used, value)) = used.zip(reader.value(number.address)) else {
+            number.has_gone = true;
+            continue;
+        };
+        let now = Seen { value, used };
+        let grown = number.seen.until(&now);
+        number.seen = now;
+        take(number, grown);
+    }
+}
