@@ -49,6 +49,11 @@ const PASSED_IN: f64 = 0.1;
 /// After a search without a result, or a milestone that was given up, the next search waits so long, and
 /// twice as long each time.
 const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
+/// So many comparisons follow each other at once where loops end before windows have told of their numbers.
+const TRIES: u32 = 4;
+/// Where a number that stands still was not found to go on as another one, that is tried again after such a
+/// rest, which doubles likewise.
+const AGAIN: Duration = Duration::from_millis(100);
 /// A search takes so long at most: the process may hardly run.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// No look at a search follows another one sooner, or later.
@@ -79,6 +84,8 @@ pub(super) struct Milestone {
     rest: Duration,
     /// A number was of no use any more, or none can be looked for.
     prefers_places: bool,
+    /// Comparisons in a row whose numbers had stopped before one could be chosen.
+    tries: u32,
     /// Passes of this interval, of all places.
     passes: u64,
 }
@@ -135,6 +142,11 @@ struct Counting {
     memory: Memory,
     tally: Tally,
     judged: Judged,
+    /// It stands still, and another one is looked for; and when one may be.
+    again: Option<Comparing>,
+    again_from: Instant,
+    /// How long that rests after it was in vain.
+    rest: Duration,
 }
 
 /// Passes at the end of the last interval, and the processor time of the process then.
@@ -151,6 +163,7 @@ impl Milestone {
             state: State::Resting { until: now },
             rest: REST.0,
             prefers_places: false,
+            tries: 0,
             passes: 0,
         }
     }
@@ -160,15 +173,18 @@ impl Milestone {
         match &self.state {
             State::Searching(searching) => Some(searching.due),
             State::Comparing(comparing, _) => Some(comparing.due()),
-            State::Resting { .. } | State::Found(_) | State::Trying(..) | State::Counting(_) => {
-                None
-            }
+            State::Counting(counting) => counting.again.as_ref().map(Comparing::due),
+            State::Resting { .. } | State::Found(_) | State::Trying(..) => None,
         }
     }
 
     /// One is searched, in the time between windows.
     pub(super) fn is_searched(&self) -> bool {
-        matches!(self.state, State::Searching(_) | State::Comparing(..))
+        match &self.state {
+            State::Searching(_) | State::Comparing(..) => true,
+            State::Counting(counting) => counting.again.is_some(),
+            State::Resting { .. } | State::Found(_) | State::Trying(..) => false,
+        }
     }
 
     /// Windows have told which numbers count along.
@@ -240,6 +256,13 @@ impl Milestone {
         let new = now.saturating_sub(mem::replace(seen, now));
         self.passes += new;
         new
+    }
+
+    /// In a part of a window, the process has called something, or not.
+    pub(super) fn learn(&mut self, is_called: bool) {
+        if let State::Counting(counting) = &mut self.state {
+            counting.tally.learn(is_called);
+        }
     }
 
     /// How often it has been passed as of the last look, if it is there.
@@ -422,17 +445,29 @@ impl Milestones {
                     milestone.state = State::Trying(memory, numbers, seldom);
                 }
             },
+            State::Counting(counting) => {
+                milestone.state = State::Counting(counting);
+                self.go_on_anew(process, milestone, clock);
+            }
             State::Trying(memory, numbers, seldom) => match (numbers.choose(), seldom) {
                 (Some(tally), _) => {
                     let judged = Judged {
                         passes: tally.passes().count,
                         used: process.used,
                     };
+                    milestone.tries = 0;
                     milestone.state = State::Counting(Counting {
                         memory,
                         tally,
                         judged,
+                        again: None,
+                        again_from: until,
+                        rest: AGAIN,
                     });
+                }
+                (None, seldom) if numbers.have_stopped() && milestone.tries < TRIES => {
+                    milestone.tries += 1;
+                    self.compare(process, milestone, seldom, true);
                 }
                 (None, Some(seldom)) => take_place(process, milestone, seldom, counter, kernel),
                 (None, None) => milestone.give_up(until),
@@ -499,12 +534,74 @@ impl Milestones {
         let root = self.root.as_ref().filter(|_| is_alone);
         let comparing = root.and_then(|root| Comparing::begin(root, process.pid, process.used));
         if let Some(comparing) = comparing {
+            self.searching = Some(process.pid);
             milestone.state = State::Comparing(comparing, seldom);
         } else {
             self.end(process.pid);
             milestone.give_up(Instant::now());
             milestone.prefers_places = true;
         }
+    }
+
+    /// Begins to look for the number that has taken the place of one that stands still, if that may be.
+    pub(super) fn begin_anew(
+        &mut self,
+        process: Searched<'_>,
+        milestone: &mut Milestone,
+        now: Instant,
+    ) {
+        let State::Counting(counting) = &mut milestone.state else {
+            return;
+        };
+        let is_wanted = counting.tally.may_be_another() && counting.again.is_none();
+        if !is_wanted || counting.again_from > now || self.searching.is_some() {
+            return;
+        }
+        if !counting.tally.was_of_use() {
+            milestone.give_up(now);
+            return;
+        }
+        let root = self.root.as_ref();
+        counting.again = root.and_then(|root| Comparing::begin(root, process.pid, process.used));
+        self.searching = counting.again.is_some().then_some(process.pid);
+    }
+
+    fn go_on_anew(
+        &mut self,
+        process: Searched<'_>,
+        milestone: &mut Milestone,
+        clock: &mut ProcessClock,
+    ) {
+        let State::Counting(counting) = &mut milestone.state else {
+            return;
+        };
+        let Some(comparing) = counting.again.take() else {
+            return;
+        };
+        // It may have stood still for a moment only.
+        if !counting.tally.may_be_another() {
+            self.end(process.pid);
+            return;
+        }
+        match comparing.go_on(process.used, clock) {
+            comparing::Outcome::GoOn(comparing) => counting.again = Some(comparing),
+            comparing::Outcome::Found(memory, numbers) => {
+                self.end(process.pid);
+                if let Some(tally) = numbers.choose_like(counting.tally.pace()) {
+                    counting.memory = memory;
+                    counting.tally.go_on_as(tally);
+                    counting.rest = AGAIN;
+                } else {
+                    counting.again_from = Instant::now() + counting.rest;
+                    counting.rest = (counting.rest * 2).min(REST.1);
+                }
+            }
+        }
+    }
+
+    /// Ends the search of a process that does not search any more.
+    pub(super) fn end_unless(&mut self, searches: impl FnOnce(u32) -> bool) {
+        self.searching = self.searching.filter(|pid| searches(*pid));
     }
 
     /// A process searches no more.

@@ -51,6 +51,9 @@ const IN_WINDOW: f64 = 1.04;
 /// How far off the cost of a hit is, as a part of it (`tests/cost.rs`).
 const UNCERTAINTY: f64 = 0.2;
 
+/// Where nothing was called in so much of the processor time of a window, nothing is called.
+const TELLING: Duration = Duration::from_millis(2);
+
 /// How often all processes are looked at that are counted always.
 const ROUND: Duration = Duration::from_millis(50);
 
@@ -253,6 +256,10 @@ impl Budget {
         let (Some(counter), milestones) = (counter, &mut self.milestones) else {
             return;
         };
+        milestones.end_unless(|pid| {
+            let watched = self.watched.get(&pid);
+            watched.is_some_and(|watched| watched.milestone.is_searched())
+        });
         for (pid, watched) in &mut self.watched {
             let Some(file) = &watched.file else { continue };
             let found = &mut watched.milestone;
@@ -268,8 +275,9 @@ impl Budget {
                 let pass = cost.of_pass(*pid).unwrap_or(UNMEASURED);
                 let price = milestone::price(self.allowed, watched.pace.price(), pass);
                 let clock = &mut watched.clock;
+                let was_found = found.is_found();
                 milestones.go_on(process, found, clock, (counter, price), kernel);
-                if found.is_found() {
+                if found.is_found() && !was_found {
                     watched.gauge.start_passing(Reading {
                         used: watched.clock.read().unwrap_or(watched.seen.reading.used),
                         at: monotonic(),
@@ -282,6 +290,8 @@ impl Budget {
                 if busiest != Busiest::Unknown {
                     milestones.begin(process, busiest, found, kernel);
                 }
+            } else if is_between {
+                milestones.begin_anew(process, found, now);
             }
             let is_long = found.wants_long_windows() && self.interval.1 >= LONG_INTERVAL;
             watched.pace.lengthen(is_long);
@@ -520,6 +530,9 @@ impl Watched {
         if !self.is_hot {
             self.gauge.look_always(self.seen.reading);
         } else if is_within {
+            if hits > 0.0 || look.used >= TELLING {
+                self.milestone.learn(hits > 0.0);
+            }
             self.gauge.look(self.seen.clone());
         } else {
             self.gauge.go_on_outside(self.seen.reading);

@@ -1,6 +1,6 @@
 //! The search for a number that counts along, a [`Tally`], among all that are in the memory of a process.
 
-use super::tally::{CLOSE, Reader, Seen, Side, Tally, is_jump};
+use super::tally::{CLOSE, Reader, SLOWER, Seen, Side, Tally, is_jump};
 
 /// A number that is worth the while grows by so much at least from look to look, and by no more than that
 /// in a second of processor time.
@@ -15,10 +15,13 @@ const AT_ONCE: usize = 16;
 const LOOKS: (u32, u32) = (8, 3);
 /// The pace is even up to this factor.
 const EVEN: f64 = 1.25;
-/// In windows the pace of what counts along is at most such a part of what it is outside.
-const SLOWER: f64 = 0.7;
-/// Processor time in windows, in seconds, that tells of a number, and that is enough for all of them.
-const TELLING: (f64, f64) = (0.001, 0.004);
+/// Another loop may be quicker or slower up to this one, as the processor is: it could as well be another
+/// number of the same loop from twice as much on.
+const ALIKE: f64 = 1.8;
+/// Processor time in windows, in seconds, that is enough to know which of all numbers are slower there.
+const TELLING: f64 = 0.004;
+/// A number that should have grown by so much, and has not at all, has stopped.
+const STOPPED: f64 = 100.0;
 /// One that never fell is taken rather than one that did and is so many times as quick.
 const STEADY: f64 = 30.0;
 
@@ -79,7 +82,7 @@ struct Number {
     close: Growth,
     /// Processor time in windows, in seconds, and by how much it has grown there.
     within: (f64, f64),
-    /// It cannot be read any more.
+    /// It cannot be read any more, or has stopped.
     has_gone: bool,
 }
 
@@ -105,7 +108,7 @@ impl Number {
     fn counts_along(&self) -> bool {
         let (seconds, grown) = self.within;
         let (least, _) = self.pace();
-        seconds >= TELLING.0 && least >= FINE && grown <= least * seconds * SLOWER
+        seconds >= SLOWER.1 && least >= FINE && grown <= least * seconds * SLOWER.0
     }
 
     /// How precisely it tells.
@@ -122,6 +125,8 @@ pub(super) struct Numbers {
     looks: u32,
     /// Processor time in windows, in seconds.
     within: f64,
+    /// Some have stopped since their pace was known to be even.
+    have_stopped: bool,
 }
 
 impl Numbers {
@@ -149,7 +154,12 @@ impl Numbers {
 
     /// It is known which of them are slower in windows.
     pub(super) fn are_known(&self) -> bool {
-        self.within >= TELLING.1 || self.are_none()
+        self.within >= TELLING || self.are_none()
+    }
+
+    /// None is left, as a loop has ended meanwhile.
+    pub(super) fn have_stopped(&self) -> bool {
+        self.have_stopped && self.are_none()
     }
 
     /// One of them falls now and then.
@@ -184,11 +194,15 @@ impl Numbers {
     pub(super) fn look(&mut self, side: Side, reader: &mut impl Reader) {
         let is_within = side == Side::Within;
         let mut longest: f64 = 0.0;
+        let stopped = &mut self.have_stopped;
         look_at(&mut self.all, reader, |number, (seconds, grown)| {
             longest = longest.max(seconds);
             if is_within && !is_jump(grown, seconds * number.pace().1) {
                 number.within.0 += seconds;
                 number.within.1 += f64::from(grown);
+            }
+            if !is_within && grown == 0 && !number.falls() && seconds * number.pace().0 >= STOPPED {
+                (number.has_gone, *stopped) = (true, true);
             }
         });
         self.all.retain(|number| !number.has_gone);
@@ -198,12 +212,28 @@ impl Numbers {
     /// The one that tells most precisely, of those that count along.
     pub(super) fn choose(&self) -> Option<Tally> {
         let numbers = self.all.iter().filter(|number| number.counts_along());
-        let best = numbers.max_by(|one, other| one.is_worth().total_cmp(&other.is_worth()))?;
+        let best = numbers.clone().map(Number::is_worth).reduce(f64::max)?;
+        Self::greatest(numbers.filter(|number| number.is_worth() * EVEN >= best))
+    }
+
+    /// One that grows about as quickly as a former one did.
+    pub(super) fn choose_like(&self, pace: f64) -> Option<Tally> {
+        Self::greatest(self.all.iter().filter(|number| {
+            let (least, most) = number.pace();
+            number.is_wide() && least <= pace * ALIKE && pace <= most * ALIKE
+        }))
+    }
+
+    /// Of numbers that grow alike, the greatest has done so for longest: a loop has an index, and objects that
+    /// are made of it, which are behind and lie elsewhere before long.
+    fn greatest<'a>(numbers: impl Iterator<Item = &'a Number>) -> Option<Tally> {
+        let number = numbers.max_by_key(|number| number.seen.value)?;
+        let (_, pace) = number.pace();
         Some(Tally::new(
-            best.address,
-            best.seen,
-            best.pace().1,
-            best.falls(),
+            number.address,
+            number.seen,
+            pace,
+            number.falls(),
         ))
     }
 }

@@ -40,6 +40,11 @@ pub(super) const CLOSE: (f64, f64, f64) = (50.0, 20e-6, 100e-6);
 const CLOSELY: f64 = 4.0;
 /// Looks that told nothing, in excess of those that did, after which a tally is lost.
 const LOST: u32 = 6;
+/// In windows the pace of what counts along is at most such a part of what it is outside. In less processor
+/// time, in seconds, there is nothing to be said of that.
+pub(super) const SLOWER: (f64, f64) = (0.7, 0.001);
+/// One that has told of so much processor time was of use.
+const OF_USE: Duration = Duration::from_millis(300);
 
 /// Where the time lies that ends with a look at a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +95,7 @@ pub(super) fn is_jump(grown: u32, expected: f64) -> bool {
 }
 
 /// A number that counts along.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Tally {
     address: u64,
     /// At the last look.
@@ -102,6 +107,20 @@ pub(super) struct Tally {
     falls: u32,
     /// Looks that told nothing, in excess of those that did.
     silent: u32,
+    still: Still,
+    /// What was known before it was this number.
+    known_before: Duration,
+}
+
+/// What is known of a number that does not grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Still {
+    /// It does grow.
+    Not,
+    /// It may be that another one counts along now.
+    Unknown,
+    /// Nothing is called.
+    Idle,
 }
 
 impl Tally {
@@ -117,6 +136,8 @@ impl Tally {
             },
             falls: if falls { FALLS } else { 0 },
             silent: 0,
+            still: Still::Not,
+            known_before: Duration::ZERO,
         }
     }
 
@@ -133,6 +154,40 @@ impl Tally {
     /// It falls now and then.
     pub(super) fn falls(&self) -> bool {
         self.falls > 0
+    }
+
+    /// How much it grows in a second of processor time outside of windows.
+    pub(super) fn pace(&self) -> f64 {
+        self.pace
+    }
+
+    /// It stands still, and another number may have taken its place.
+    pub(super) fn may_be_another(&self) -> bool {
+        self.still == Still::Unknown
+    }
+
+    /// It has told of more than a moment since it was taken.
+    pub(super) fn was_of_use(&self) -> bool {
+        self.passes.known.saturating_sub(self.known_before) >= OF_USE
+    }
+
+    /// Another number goes on where this one stands still: the loop has begun again.
+    pub(super) fn go_on_as(&mut self, other: Self) {
+        *self = Self {
+            passes: self.passes,
+            known_before: self.passes.known,
+            ..other
+        };
+    }
+
+    /// In a part of a window, something was called, or not. If this stands still, it does not count that, or
+    /// there is nothing to be counted.
+    pub(super) fn learn(&mut self, is_called: bool) {
+        match self.still {
+            Still::Not => {}
+            Still::Unknown | Still::Idle if is_called => self.still = Still::Unknown,
+            Still::Unknown | Still::Idle => self.still = Still::Idle,
+        }
     }
 
     /// Takes in what it is now.
@@ -154,19 +209,35 @@ impl Tally {
         } else {
             self.falls.saturating_sub(1)
         };
+        let grown = f64::from(grown);
         let passes = match side {
-            Side::Within => (!fell).then(|| f64::from(grown)),
-            _ if !self.falls() => Some(f64::from(grown)),
+            Side::Within => (!fell && self.is_slower(seconds, grown)).then_some(grown),
+            _ if !self.falls() => Some(grown),
             Side::Outside => self.close_pace(reader).map(|pace| pace * seconds),
             Side::Opening => None,
         };
+        let is_long = side != Side::Within && seconds * self.pace >= JUMP.1;
+        match passes {
+            Some(passes) if passes > 0.0 => self.still = Still::Not,
+            Some(_) if is_long && self.still == Still::Not => self.still = Still::Unknown,
+            _ => {}
+        }
+        if self.still == Still::Unknown {
+            return;
+        }
         if let Some(passes) = passes {
             self.passes.count += passes;
             self.passes.known += Duration::from_secs_f64(seconds);
             self.silent = self.silent.saturating_sub(1);
-        } else if side == Side::Outside {
+        } else if side != Side::Opening {
             self.silent += 1;
         }
+    }
+
+    /// It has grown in a window as what counts along does.
+    fn is_slower(&self, seconds: f64, grown: f64) -> bool {
+        let (part, least) = SLOWER;
+        seconds < least || grown <= seconds * self.pace * part
     }
 
     /// How much it grows in a second, by two looks close to each other.
