@@ -24,6 +24,8 @@ pub(super) struct Comparing {
     used: Duration,
     due: Instant,
     until: Instant,
+    /// How long looking at memory took so far.
+    took: Duration,
 }
 
 enum Compared {
@@ -36,13 +38,14 @@ enum Compared {
 /// What is to be done next.
 pub(super) enum Outcome {
     GoOn(Comparing),
-    /// These numbers have an even pace, or there is none.
-    Found(Memory, Numbers),
+    /// These numbers have an even pace, or there is none; and how long looking at memory took.
+    Found(Memory, Numbers, Duration),
 }
 
 impl Comparing {
     /// Begins with a process that has used so much processor time.
     pub(super) fn begin(root: &ProcRoot, pid: u32, used: Duration) -> Option<Self> {
+        let began = Instant::now();
         let memory = Memory::of(root, pid, MOST).ok()?;
         let compared = Compared::Copied(memory.copy());
         let now = Instant::now();
@@ -52,6 +55,7 @@ impl Comparing {
             used,
             due: now + LOOKS.0,
             until: now + PATIENCE,
+            took: now - began,
         })
     }
 
@@ -66,7 +70,7 @@ impl Comparing {
         let since = used.saturating_sub(self.used).as_secs_f64();
         if since < tally::LOOK {
             if now >= self.until {
-                return Outcome::Found(self.memory, Numbers::default());
+                return Outcome::Found(self.memory, Numbers::default(), self.took);
             }
             let left = Duration::from_secs_f64(tally::LOOK - since);
             self.due = now + left.clamp(LOOKS.0, LOOKS.1);
@@ -89,13 +93,15 @@ impl Comparing {
                 numbers
             }
         };
+        let took = self.took + now.elapsed();
         if numbers.are_none() || numbers.are_even() {
-            return Outcome::Found(self.memory, numbers);
+            return Outcome::Found(self.memory, numbers, took);
         }
         Outcome::GoOn(Self {
             compared: Compared::Changed(numbers),
             used,
             due: now + Duration::from_secs_f64(tally::LOOK),
+            took,
             ..self
         })
     }

@@ -54,6 +54,8 @@ const TRIES: u32 = 4;
 /// Where a number that stands still was not found to go on as another one, that is tried again after such a
 /// rest, which doubles likewise.
 const AGAIN: Duration = Duration::from_millis(100);
+/// Between two comparisons in a process lies so many times what the first of them took.
+const SELDOM: u32 = 20;
 /// A search takes so long at most: the process may hardly run.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// No look at a search follows another one sooner, or later.
@@ -440,7 +442,7 @@ impl Milestones {
                 comparing::Outcome::GoOn(comparing) => {
                     milestone.state = State::Comparing(comparing, seldom);
                 }
-                comparing::Outcome::Found(memory, numbers) => {
+                comparing::Outcome::Found(memory, numbers, _) => {
                     self.end(process.pid);
                     milestone.state = State::Trying(memory, numbers, seldom);
                 }
@@ -557,10 +559,6 @@ impl Milestones {
         if !is_wanted || counting.again_from > now || self.searching.is_some() {
             return;
         }
-        if !counting.tally.was_of_use() {
-            milestone.give_up(now);
-            return;
-        }
         let root = self.root.as_ref();
         counting.again = root.and_then(|root| Comparing::begin(root, process.pid, process.used));
         self.searching = counting.again.is_some().then_some(process.pid);
@@ -585,14 +583,16 @@ impl Milestones {
         }
         match comparing.go_on(process.used, clock) {
             comparing::Outcome::GoOn(comparing) => counting.again = Some(comparing),
-            comparing::Outcome::Found(memory, numbers) => {
+            comparing::Outcome::Found(memory, numbers, took) => {
                 self.end(process.pid);
+                let now = Instant::now();
                 if let Some(tally) = numbers.choose_like(counting.tally.pace()) {
                     counting.memory = memory;
                     counting.tally.go_on_as(tally);
+                    counting.again_from = now + took * SELDOM;
                     counting.rest = AGAIN;
                 } else {
-                    counting.again_from = Instant::now() + counting.rest;
+                    counting.again_from = now + counting.rest.max(took * SELDOM);
                     counting.rest = (counting.rest * 2).min(REST.1);
                 }
             }

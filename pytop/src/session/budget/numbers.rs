@@ -1,6 +1,6 @@
 //! The search for a number that counts along, a [`Tally`], among all that are in the memory of a process.
 
-use super::tally::{CLOSE, Reader, SLOWER, Seen, Side, Tally, is_jump};
+use super::tally::{CLOSE, Paces, Reader, SLOWER, Seen, Side, Tally, is_jump};
 
 /// A number that is worth the while grows by so much at least from look to look, and by no more than that
 /// in a second of processor time.
@@ -18,10 +18,12 @@ const EVEN: f64 = 1.25;
 /// Another loop may be quicker or slower up to this one, as the processor is: it could as well be another
 /// number of the same loop from twice as much on.
 const ALIKE: f64 = 1.8;
+/// Calls of next to nothing are so much slower in windows at most.
+const SLOWEST: f64 = 0.005;
 /// Processor time in windows, in seconds, that is enough to know which of all numbers are slower there.
 const TELLING: f64 = 0.004;
-/// A number that should have grown by so much, and has not at all, has stopped.
-const STOPPED: f64 = 100.0;
+/// A number that should have grown by so much, and has by no more than such a part of it, has stopped.
+const STOPPED: (f64, f64) = (100.0, 0.3);
 /// One that never fell is taken rather than one that did and is so many times as quick.
 const STEADY: f64 = 30.0;
 
@@ -105,10 +107,26 @@ impl Number {
         }
     }
 
+    /// It never fell, and has not grown outside of windows as it should.
+    fn has_stopped(&self, seconds: f64, grown: u32) -> bool {
+        let (least, most) = self.pace();
+        let (enough, part) = STOPPED;
+        let is_it = f64::from(grown) >= seconds * least * part && !is_jump(grown, seconds * most);
+        seconds * least >= enough && !is_it && !self.falls()
+    }
+
+    /// It has hardly grown in windows, in which the slowest would have grown by more.
+    fn stood_still(&self) -> bool {
+        let (seconds, grown) = self.within;
+        let (least, _) = self.pace();
+        grown + 1.0 < least * seconds * SLOWEST
+    }
+
     fn counts_along(&self) -> bool {
         let (seconds, grown) = self.within;
         let (least, _) = self.pace();
-        seconds >= SLOWER.1 && least >= FINE && grown <= least * seconds * SLOWER.0
+        let is_slower = grown <= least * seconds * SLOWER.0;
+        seconds >= SLOWER.1 && least >= FINE && is_slower && !self.stood_still()
     }
 
     /// How precisely it tells.
@@ -157,9 +175,9 @@ impl Numbers {
         self.within >= TELLING || self.are_none()
     }
 
-    /// None is left, as a loop has ended meanwhile.
+    /// Some have stopped: a loop has ended meanwhile.
     pub(super) fn have_stopped(&self) -> bool {
-        self.have_stopped && self.are_none()
+        self.have_stopped || self.all.iter().any(Number::stood_still)
     }
 
     /// One of them falls now and then.
@@ -201,7 +219,7 @@ impl Numbers {
                 number.within.0 += seconds;
                 number.within.1 += f64::from(grown);
             }
-            if !is_within && grown == 0 && !number.falls() && seconds * number.pace().0 >= STOPPED {
+            if !is_within && number.has_stopped(seconds, grown) {
                 (number.has_gone, *stopped) = (true, true);
             }
         });
@@ -228,11 +246,15 @@ impl Numbers {
     /// are made of it, which are behind and lie elsewhere before long.
     fn greatest<'a>(numbers: impl Iterator<Item = &'a Number>) -> Option<Tally> {
         let number = numbers.max_by_key(|number| number.seen.value)?;
-        let (_, pace) = number.pace();
+        let (within, grown) = number.within;
+        let paces = Paces {
+            outside: number.pace().1,
+            within: if within > 0.0 { grown / within } else { 0.0 },
+        };
         Some(Tally::new(
             number.address,
             number.seen,
-            pace,
+            paces,
             number.falls(),
         ))
     }

@@ -43,8 +43,8 @@ const LOST: u32 = 6;
 /// In windows the pace of what counts along is at most such a part of what it is outside. In less processor
 /// time, in seconds, there is nothing to be said of that.
 pub(super) const SLOWER: (f64, f64) = (0.7, 0.001);
-/// One that has told of so much processor time was of use.
-const OF_USE: Duration = Duration::from_millis(300);
+/// A number that should have grown by so much in a window, and has not at all, stands still.
+const STILL: f64 = 10.0;
 
 /// Where the time lies that ends with a look at a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,16 +100,21 @@ pub(super) struct Tally {
     address: u64,
     /// At the last look.
     seen: Seen,
-    /// How much it grows in a second of processor time outside of windows.
-    pace: f64,
+    paces: Paces,
     passes: Passes,
     /// It falls now and then, as far as is known: looks until it is taken not to.
     falls: u32,
     /// Looks that told nothing, in excess of those that did.
     silent: u32,
     still: Still,
-    /// What was known before it was this number.
-    known_before: Duration,
+}
+
+/// How much a number grows in a second of processor time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paces {
+    pub(super) outside: f64,
+    /// In windows; 0 where that is not known.
+    pub(super) within: f64,
 }
 
 /// What is known of a number that does not grow.
@@ -125,11 +130,11 @@ enum Still {
 
 impl Tally {
     /// A number at an address, whose pace is known, and whether it falls now and then.
-    pub(super) fn new(address: u64, seen: Seen, pace: f64, falls: bool) -> Self {
+    pub(super) fn new(address: u64, seen: Seen, paces: Paces, falls: bool) -> Self {
         Self {
             address,
             seen,
-            pace,
+            paces,
             passes: Passes {
                 is_free: true,
                 ..Passes::default()
@@ -137,7 +142,6 @@ impl Tally {
             falls: if falls { FALLS } else { 0 },
             silent: 0,
             still: Still::Not,
-            known_before: Duration::ZERO,
         }
     }
 
@@ -158,7 +162,7 @@ impl Tally {
 
     /// How much it grows in a second of processor time outside of windows.
     pub(super) fn pace(&self) -> f64 {
-        self.pace
+        self.paces.outside
     }
 
     /// It stands still, and another number may have taken its place.
@@ -166,16 +170,14 @@ impl Tally {
         self.still == Still::Unknown
     }
 
-    /// It has told of more than a moment since it was taken.
-    pub(super) fn was_of_use(&self) -> bool {
-        self.passes.known.saturating_sub(self.known_before) >= OF_USE
-    }
-
     /// Another number goes on where this one stands still: the loop has begun again.
     pub(super) fn go_on_as(&mut self, other: Self) {
         *self = Self {
             passes: self.passes,
-            known_before: self.passes.known,
+            paces: Paces {
+                within: self.paces.within,
+                ..other.paces
+            },
             ..other
         };
     }
@@ -203,7 +205,7 @@ impl Tally {
         let now = Seen { value, used };
         let (seconds, grown) = self.seen.until(&now);
         self.seen = now;
-        let fell = is_jump(grown, seconds * self.pace);
+        let fell = is_jump(grown, seconds * self.paces.outside);
         self.falls = if fell {
             FALLS
         } else {
@@ -216,11 +218,19 @@ impl Tally {
             Side::Outside => self.close_pace(reader).map(|pace| pace * seconds),
             Side::Opening => None,
         };
-        let is_long = side != Side::Within && seconds * self.pace >= JUMP.1;
+        let (pace, enough) = match side {
+            Side::Within => (self.paces.within, STILL),
+            Side::Outside | Side::Opening => (self.paces.outside, JUMP.1),
+        };
         match passes {
             Some(passes) if passes > 0.0 => self.still = Still::Not,
-            Some(_) if is_long && self.still == Still::Not => self.still = Still::Unknown,
+            Some(_) if seconds * pace >= enough && self.still == Still::Not => {
+                self.still = Still::Unknown;
+            }
             _ => {}
+        }
+        if side == Side::Within && grown > 0.0 && passes.is_some() {
+            self.paces.within = grown / seconds;
         }
         if self.still == Still::Unknown {
             return;
@@ -237,16 +247,16 @@ impl Tally {
     /// It has grown in a window as what counts along does.
     fn is_slower(&self, seconds: f64, grown: f64) -> bool {
         let (part, least) = SLOWER;
-        seconds < least || grown <= seconds * self.pace * part
+        seconds < least || grown <= seconds * self.paces.outside * part
     }
 
     /// How much it grows in a second, by two looks close to each other.
     fn close_pace(&mut self, reader: &mut impl Reader) -> Option<f64> {
         let (growth, shortest, longest) = CLOSE;
-        let distance = (growth / self.pace).clamp(shortest, longest);
+        let distance = (growth / self.paces.outside).clamp(shortest, longest);
         let (seconds, grown) = reader.read_twice(self.address, distance)?;
         let is_close = seconds * CLOSELY >= distance && seconds <= distance * CLOSELY;
-        let is_it = is_close && !is_jump(grown, seconds * self.pace);
+        let is_it = is_close && !is_jump(grown, seconds * self.paces.outside);
         is_it.then(|| f64::from(grown) / seconds)
     }
 }
