@@ -422,6 +422,9 @@ fn unseen(now: &Look, counted: &HashMap<Key, u64>) -> HashMap<Key, f64> {
 /// Has hits in windows whose functions are not known be some of those that were not seen.
 fn explain(regimes: &mut [Regime], unseen: &HashMap<Key, f64>) {
     let unknown: f64 = regimes.iter().map(Regime::unknown).sum();
+    if unknown <= 0.0 {
+        return;
+    }
     let part = unknown / unseen.values().sum::<f64>().max(unknown);
     for regime in regimes {
         regime.explain(unseen, part);

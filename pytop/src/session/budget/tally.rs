@@ -107,6 +107,9 @@ pub(super) struct Tally {
     /// Looks that told nothing, in excess of those that did.
     silent: u32,
     still: Still,
+    /// Passes and seconds of the last look outside of windows: it may have stopped meanwhile, as the next one
+    /// tells.
+    pending: Option<(f64, f64)>,
 }
 
 /// How much a number grows in a second of processor time.
@@ -142,6 +145,7 @@ impl Tally {
             falls: if falls { FALLS } else { 0 },
             silent: 0,
             still: Still::Not,
+            pending: None,
         }
     }
 
@@ -198,8 +202,12 @@ impl Tally {
     /// close to each other stand for the time since the last one. In windows it hardly gets on, and looks
     /// follow each other so soon that it does not begin anew unseen.
     pub(super) fn look(&mut self, side: Side, reader: &mut impl Reader) {
-        let Some((used, value)) = reader.used().zip(reader.value(self.address)) else {
-            self.silent += 2;
+        let Some(used) = reader.used() else {
+            self.silent += 1;
+            return;
+        };
+        let Some(value) = reader.value(self.address) else {
+            self.still = Still::Unknown;
             return;
         };
         let now = Seen { value, used };
@@ -218,29 +226,45 @@ impl Tally {
             Side::Outside => self.close_pace(reader).map(|pace| pace * seconds),
             Side::Opening => None,
         };
+        self.see_whether_it_grows(side, seconds, passes);
+        let pending = self.pending.take();
+        if self.still == Still::Unknown {
+            return;
+        }
+        self.add(pending);
+        let passes = passes.map(|passes| (passes, seconds));
+        match side {
+            Side::Outside => self.pending = passes,
+            Side::Opening | Side::Within => self.add(passes),
+        }
+        if passes.is_some() {
+            self.silent = self.silent.saturating_sub(1);
+        } else if side != Side::Opening {
+            self.silent += 1;
+        }
+    }
+
+    fn see_whether_it_grows(&mut self, side: Side, seconds: f64, passes: Option<f64>) {
+        let Some(passes) = passes else { return };
         let (pace, enough) = match side {
             Side::Within => (self.paces.within, STILL),
             Side::Outside | Side::Opening => (self.paces.outside, JUMP.1),
         };
-        match passes {
-            Some(passes) if passes > 0.0 => self.still = Still::Not,
-            Some(_) if seconds * pace >= enough && self.still == Still::Not => {
-                self.still = Still::Unknown;
+        if passes > 0.0 {
+            self.still = Still::Not;
+            if side == Side::Within {
+                self.paces.within = passes / seconds;
             }
-            _ => {}
+        } else if seconds * pace >= enough && self.still == Still::Not {
+            self.still = Still::Unknown;
         }
-        if side == Side::Within && grown > 0.0 && passes.is_some() {
-            self.paces.within = grown / seconds;
-        }
-        if self.still == Still::Unknown {
-            return;
-        }
-        if let Some(passes) = passes {
+    }
+
+    /// Passes in so many seconds are known.
+    fn add(&mut self, passes: Option<(f64, f64)>) {
+        if let Some((passes, seconds)) = passes {
             self.passes.count += passes;
             self.passes.known += Duration::from_secs_f64(seconds);
-            self.silent = self.silent.saturating_sub(1);
-        } else if side != Side::Opening {
-            self.silent += 1;
         }
     }
 

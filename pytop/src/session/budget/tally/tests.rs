@@ -215,16 +215,112 @@ fn a_loop_that_begins_anew_is_told_from_close_looks() {
 }
 
 #[test]
-fn memory_that_has_gone_is_no_tally_any_more() {
+fn memory_that_has_gone_tells_nothing_any_more() {
     let mut made = Made::new(&[LOOP]);
     let mut tally = made.choose().unwrap();
     made.values.clear();
     made.numbers.clear();
-    for _ in 0..3 {
-        assert!(!tally.is_lost());
+    made.look(&mut tally, Side::Outside);
+    assert!(tally.may_be_another());
+}
+
+/// A loop has ended, and another one has begun, whose index is elsewhere.
+#[test]
+fn a_loop_that_goes_on_elsewhere_is_told_as_one() {
+    let mut made = Made::new(&[LOOP, LOOP.times(0.0), LOOP.times(0.0), CLOCK]);
+    let mut tally = made.choose().unwrap();
+    assert_eq!(tally.address, 0);
+    for _ in 0..10 {
+        made.go_on(0.02);
         made.look(&mut tally, Side::Outside);
     }
-    assert!(tally.is_lost());
+    // In the last look, it stops.
+    made.go_on(0.002);
+    made.numbers.swap(0, 1);
+    made.go_on(0.018);
+    made.look(&mut tally, Side::Outside);
+    assert!(!tally.may_be_another());
+    for _ in 0..3 {
+        made.go_on(0.02);
+        made.look(&mut tally, Side::Outside);
+        assert!(tally.may_be_another());
+    }
+    let mut numbers = Numbers::at(0..4);
+    while !numbers.are_even() {
+        made.go_on(LOOK);
+        numbers.follow(&mut made);
+    }
+    assert!(numbers.choose_like(tally.pace() * 3.0).is_none());
+    let before = tally.passes();
+    tally.go_on_as(numbers.choose_like(tally.pace() * 1.2).unwrap());
+    assert_eq!((tally.address, tally.passes()), (1, before));
+    for _ in 0..10 {
+        made.go_on(0.02);
+        made.look(&mut tally, Side::Outside);
+    }
+    assert!(!tally.may_be_another());
+    let passes = tally.passes();
+    let known = passes.known.as_secs_f64();
+    assert!((passes.count / known / LOOP.outside - 1.0).abs() < 0.001);
+    assert!(known > 0.35, "{known}");
+}
+
+/// Nothing is called: that the number stands still says so, but only where a window does, too.
+#[test]
+fn where_nothing_is_called_standing_still_tells() {
+    let mut made = Made::new(&[LOOP]);
+    let mut tally = made.choose().unwrap();
+    made.numbers[0] = LOOP.times(0.0);
+    let mut known = tally.passes().known;
+    for (is_called, tells) in [(None, false), (Some(false), true), (Some(true), false)] {
+        if let Some(is_called) = is_called {
+            tally.learn(is_called);
+        }
+        for _ in 0..3 {
+            made.go_on(0.02);
+            made.look(&mut tally, Side::Outside);
+        }
+        made.look(&mut tally, Side::Opening);
+        assert_eq!(tally.may_be_another(), !tells);
+        assert_eq!(tally.passes().known > known, tells);
+        known = tally.passes().known;
+    }
+    // It goes on.
+    made.numbers[0] = LOOP;
+    made.go_on(0.02);
+    made.look(&mut tally, Side::Outside);
+    assert!(!tally.may_be_another());
+}
+
+/// The loop ends in a window, or before it.
+#[test]
+fn a_window_in_which_the_number_stands_still_tells_nothing_of_it() {
+    let mut made = Made::new(&[LOOP]);
+    let mut tally = made.choose().unwrap();
+    made.go_on(0.02);
+    made.look(&mut tally, Side::Opening);
+    made.numbers[0] = LOOP.times(0.0);
+    made.is_within = true;
+    let before = tally.passes();
+    made.go_on(0.003);
+    made.look(&mut tally, Side::Within);
+    assert!(tally.may_be_another());
+    assert_eq!(tally.passes(), before);
+}
+
+#[test]
+fn numbers_of_a_loop_that_has_ended_are_not_chosen() {
+    let mut made = Made::new(&[LOOP]);
+    let mut numbers = Numbers::at(0..1);
+    while !numbers.are_even() {
+        made.go_on(LOOK);
+        numbers.follow(&mut made);
+    }
+    made.numbers[0] = LOOP.times(0.0);
+    made.go_on(0.05);
+    numbers.look(Side::Opening, &mut made);
+    assert!(numbers.are_known() && numbers.have_stopped());
+    assert!(numbers.choose().is_none());
 }
 
 #[test]

@@ -315,3 +315,20 @@ fn functions_that_last_in_windows_are_of_one_regime() {
         assert!((told / real - 1.0).abs() < 0.05, "{key:?}: {told} {real}");
     }
 }
+
+/// All that is not seen was before the windows.
+#[test]
+fn functions_that_had_lasted_before_are_told_as_often_as_they_are_called() {
+    let mut gauge = Gauge::counting(Reading::default());
+    gauge.close(in_turn(100.0, 100_000).0);
+    gauge.open(in_turn(400.0, 100_000).0);
+    let (end, counted) = in_turn(500.0, 200_000);
+    gauge.close(end.clone());
+    let mut end = end;
+    end.reading.used += Duration::from_millis(500);
+    end.reading.at += Duration::from_millis(500);
+    let estimated = gauge.end_interval(end, &counted, COST, ALONE).unwrap();
+    let told: f64 = estimated.besides.values().sum();
+    let real = 0.8 / (1e-6 - COST.seconds);
+    assert!((told / real - 1.0).abs() < 0.01, "{told} {real}");
+}
