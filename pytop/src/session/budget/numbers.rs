@@ -1,6 +1,6 @@
 //! The search for a number that counts along, a [`Tally`], among all that are in the memory of a process.
 
-use super::tally::{CLOSE, Paces, Reader, SLOWER, Seen, Side, Tally, is_jump};
+use super::tally::{CLOSE, EVEN, Paces, Reader, SLOWER, Seen, Side, Tally, is_jump};
 
 /// A number that is worth the while grows by so much at least from look to look, and by no more than that
 /// in a second of processor time.
@@ -13,9 +13,7 @@ const FOLLOWED: (usize, usize) = (1024, 64);
 const AT_ONCE: usize = 16;
 /// Looks that tell whether a pace is even, and how many of them may show another one: a loop begins again.
 const LOOKS: (u32, u32) = (8, 3);
-/// The pace is even up to this factor.
-const EVEN: f64 = 1.25;
-/// Another loop may be quicker or slower up to this one, as the processor is: it could as well be another
+/// Another loop may be quicker or slower up to this factor, as the processor is: it could as well be another
 /// number of the same loop from twice as much on.
 const ALIKE: f64 = 1.8;
 /// Calls of next to nothing are so much slower in windows at most.

@@ -33,6 +33,8 @@ pub(super) const LOOK: f64 = 0.003;
 const JUMP: (f64, f64) = (2.0, 100.0);
 /// One that has fallen may do so again, until that has not been seen in so many looks.
 const FALLS: u32 = 100;
+/// The pace is even up to this factor.
+pub(super) const EVEN: f64 = 1.25;
 /// So much should lie between two looks of which one follows the other at once, and as many seconds of
 /// processor time at least and at most.
 pub(super) const CLOSE: (f64, f64, f64) = (50.0, 20e-6, 100e-6);
@@ -222,7 +224,7 @@ impl Tally {
         let grown = f64::from(grown);
         let passes = match side {
             Side::Within => (!fell && self.is_slower(seconds, grown)).then_some(grown),
-            _ if !self.falls() => Some(grown),
+            _ if !self.falls() || self.is_as_expected(seconds, grown) => Some(grown),
             Side::Outside => self.close_pace(reader).map(|pace| pace * seconds),
             Side::Opening => None,
         };
@@ -266,6 +268,12 @@ impl Tally {
             self.passes.count += passes;
             self.passes.known += Duration::from_secs_f64(seconds);
         }
+    }
+
+    /// It has grown as if it had not begun anew since the last look.
+    fn is_as_expected(&self, seconds: f64, grown: f64) -> bool {
+        let expected = seconds * self.paces.outside;
+        grown <= expected * EVEN && expected <= grown * EVEN
     }
 
     /// It has grown in a window as what counts along does.
