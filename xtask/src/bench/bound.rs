@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::contestant::Contestant;
 use super::figures::Figures;
 use super::python::Script;
+use super::resources::processor_time;
 use super::twins::Twins;
 use crate::interpreters::Interpreter;
 
@@ -25,14 +26,19 @@ const FOUND_OUT: u32 = 1;
 const COUNTED: u32 = 10;
 /// Functions of the program. Each is called as often in a round as its number says.
 const FUNCTIONS: usize = 10;
+/// A program looks at the clock after so many nanoseconds; one that passes no milestone, after these.
+const READING: u32 = 100_000;
+const SHORT: u32 = 5_000_000;
+const LONG: u32 = 1_000_000_000;
 /// What functions do, each with whether there is a bound.
-const LOADS: [(Work, bool); 7] = [
+const LOADS: [(Work, bool); 8] = [
     (Work::Nothing, true),
     (Work::Loop(0), true),
     (Work::Loop(70), true),
     (Work::Loop(200), true),
     (Work::Loop(400), true),
-    (Work::Nowhere, true),
+    (Work::Alone(SHORT), true),
+    (Work::Alone(LONG), true),
     (Work::Nothing, false),
 ];
 
@@ -42,15 +48,16 @@ enum Work {
     Nothing,
     /// So many steps of a loop, of some 6 to 10 ns each, beside the call of `range`.
     Loop(u32),
-    /// Nothing, in a program that passes no milestone: it does not even look at the clock.
-    Nowhere,
+    /// Nothing, in a program that passes no milestone, or hardly: it only looks at the clock after so many
+    /// nanoseconds, and begins its loop anew.
+    Alone(u32),
 }
 
 impl Work {
     /// The body of a function in Python.
     fn body(self) -> String {
         match self {
-            Self::Nothing | Self::Nowhere => "pass".to_owned(),
+            Self::Nothing | Self::Alone(_) => "pass".to_owned(),
             Self::Loop(steps) => format!("for _ in range({steps}): pass"),
         }
     }
@@ -58,8 +65,8 @@ impl Work {
     /// After so many nanoseconds the program looks at the clock.
     fn reading(self) -> u32 {
         match self {
-            Self::Nothing | Self::Loop(_) => 100_000,
-            Self::Nowhere => 1_000_000_000,
+            Self::Nothing | Self::Loop(_) => READING,
+            Self::Alone(nanoseconds) => nanoseconds,
         }
     }
 
@@ -67,7 +74,7 @@ impl Work {
         match self {
             Self::Nothing => "nothing".to_owned(),
             Self::Loop(steps) => format!("loop of {steps}"),
-            Self::Nowhere => "no milestone".to_owned(),
+            Self::Alone(nanoseconds) => format!("alone for {} ms", nanoseconds / 1_000_000),
         }
     }
 }
@@ -81,6 +88,8 @@ struct Turn {
     /// Told calls to real ones: the median of all functions, and the one that is furthest off.
     median: f64,
     worst: f64,
+    /// The part of a processor that pytop takes, in percent.
+    pytop: f64,
 }
 
 /// Prints the cost and the exactness for each interpreter, with its method, and each length of
@@ -103,8 +112,14 @@ pub(super) fn measure(pytop: &Path, pythons: &[(&Interpreter, &str)], rounds: us
          --max-overhead {BOUND}"
     );
     println!(
-        "{:<15} {:<17} {:>20} {:>26} {:>24} {:>24}",
-        "", "", "ns a call", "slower, %", "told/real: median", "told/real: worst"
+        "{:<15} {:<17} {:>20} {:>20} {:>24} {:>24} {:>18}",
+        "",
+        "",
+        "ns a call",
+        "slower, %",
+        "told/real: median",
+        "told/real: worst",
+        "pytop, % of a CPU"
     );
     for (((python, method), (work, is_bound)), turns) in contestants.iter().zip(&turns) {
         let figures = |of: fn(&Turn) -> f64, decimals: usize| {
@@ -113,7 +128,7 @@ pub(super) fn measure(pytop: &Path, pythons: &[(&Interpreter, &str)], rounds: us
             format!("{:.decimals$} ({spread})", figures.median)
         };
         println!(
-            "{:<15} {:<17} {:>20} {:>26} {:>24} {:>24}",
+            "{:<15} {:<17} {:>20} {:>20} {:>24} {:>24} {:>18}",
             format!("{} {method}", python.version),
             if *is_bound {
                 work.name()
@@ -124,6 +139,7 @@ pub(super) fn measure(pytop: &Path, pythons: &[(&Interpreter, &str)], rounds: us
             figures(|turn| turn.slower, 1),
             figures(|turn| turn.median, 3),
             figures(|turn| turn.worst, 3),
+            figures(|turn| turn.pytop, 1),
         );
     }
     Ok(())
@@ -157,7 +173,10 @@ fn turn(
     let attached = contestant.attach_printing(output.into())?;
     let at_first = Both::in_seconds(&mut twins, FOUND_OUT)?;
     let seconds = if bound.is_some() { COUNTED } else { WITHOUT };
+    let own = attached.pid().context("nobody counts")?;
+    let used_before = processor_time(own)?;
     let counted = Both::in_seconds(&mut twins, seconds)?;
+    let used = processor_time(own)?.saturating_sub(used_before);
     attached.detach()?;
     let after = Both::in_seconds(&mut twins, WITHOUT)?;
 
@@ -178,6 +197,7 @@ fn turn(
         slower: (slower - 1.0) * 100.0,
         worst: furthest_off(&ratios).context("no function was called")?,
         median: Figures::of(ratios).median,
+        pytop: used.as_secs_f64() / f64::from(seconds) * 100.0,
     })
 }
 

@@ -175,7 +175,7 @@ impl Usage {
 
 /// The time for which a process has been on a processor, in user and in kernel mode, that of its
 /// ended threads included.
-fn processor_time(pid: u32) -> Result<Duration> {
+pub(super) fn processor_time(pid: u32) -> Result<Duration> {
     // The unit of `utime` and `stime` is 1/USER_HZ of a second (proc_pid_stat(5)), which is 100 on
     // both architectures; the kernel scales their sum to the time that it measured exactly.
     const TICKS_PER_SECOND: f64 = 100.0;

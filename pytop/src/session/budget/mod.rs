@@ -31,7 +31,8 @@ use nix::time::{ClockId, clock_gettime};
 use self::arrivals::Arrivals;
 use self::besides::Index;
 use self::gauge::{Estimated, Gauge};
-use self::milestone::{Milestone, Milestones, Searched};
+use self::milestone::Milestone;
+use self::milestone::finding::{Milestones, Searched, free_counter, price};
 use self::pace::{Pace, Step};
 use self::reading::{HitCost, Key, Look, Reading};
 use self::tally::Side;
@@ -252,7 +253,7 @@ impl Budget {
 
     /// Looks for milestones of processes that are counted in windows, while no window is open.
     fn search(&mut self, now: Instant, cost: &CostMeter, kernel: &mut Kernel) {
-        let counter = milestone::free_counter(self.watched.values().map(|it| &it.milestone));
+        let counter = free_counter(self.watched.values().map(|it| &it.milestone));
         let (Some(counter), milestones) = (counter, &mut self.milestones) else {
             return;
         };
@@ -273,7 +274,7 @@ impl Budget {
             };
             if is_due {
                 let pass = cost.of_pass(*pid).unwrap_or(UNMEASURED);
-                let price = milestone::price(self.allowed, watched.pace.price(), pass);
+                let price = price(self.allowed, watched.pace.price(), pass);
                 let clock = &mut watched.clock;
                 let was_found = found.is_found();
                 milestones.go_on(process, found, clock, (counter, price), kernel);
