@@ -228,7 +228,7 @@ impl Tally {
             Side::Outside => self.close_pace(reader).map(|pace| pace * seconds),
             Side::Opening => None,
         };
-        self.see_whether_it_grows(side, seconds, passes);
+        self.see_whether_it_grows(side, (seconds, grown), passes);
         let pending = self.pending.take();
         if self.still == Still::Unknown {
             return;
@@ -246,7 +246,12 @@ impl Tally {
         }
     }
 
-    fn see_whether_it_grows(&mut self, side: Side, seconds: f64, passes: Option<f64>) {
+    fn see_whether_it_grows(
+        &mut self,
+        side: Side,
+        (seconds, grown): (f64, f64),
+        passes: Option<f64>,
+    ) {
         let Some(passes) = passes else { return };
         let (pace, enough) = match side {
             Side::Within => (self.paces.within, STILL),
@@ -257,7 +262,7 @@ impl Tally {
             if side == Side::Within {
                 self.paces.within = passes / seconds;
             }
-        } else if seconds * pace >= enough && self.still == Still::Not {
+        } else if grown <= 0.0 && seconds * pace >= enough && self.still == Still::Not {
             self.still = Still::Unknown;
         }
     }
