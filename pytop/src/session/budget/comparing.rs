@@ -13,6 +13,8 @@ use crate::probe::ProcessClock;
 const MOST: u64 = 32 << 20;
 /// No look follows another one sooner, or later.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
+/// Seconds after which a process is as quick again as before its clock was read.
+const SETTLED: f64 = 30e-6;
 /// It takes so long at most: the process may hardly run.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -130,13 +132,15 @@ impl Reader for MemoryReader<'_> {
         }
     }
 
-    /// While the clock of the process is read, the number does not grow. So there is another clock for the
-    /// time between, of which the process has used as much as of all the time.
+    /// While the clock of the process is read, the number does not grow, and for some time after it less than
+    /// it should. So there is another clock for the time between, of which the process has used as much as of
+    /// all the time.
     fn read_twice(&mut self, address: u64, seconds: f64) -> Option<(f64, u32)> {
         // The first time takes longer than others.
         self.value(address)?;
         let (used, began) = (self.used()?, Instant::now());
         self.value(address)?;
+        self.wait(SETTLED);
         let (before, first) = (self.value(address)?, Instant::now());
         self.wait(seconds);
         let (after, last) = (self.value(address)?, Instant::now());

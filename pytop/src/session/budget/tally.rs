@@ -37,7 +37,10 @@ const FALLS: u32 = 100;
 pub(super) const EVEN: f64 = 1.25;
 /// So much should lie between two looks of which one follows the other at once, and as many seconds of
 /// processor time at least and at most.
-pub(super) const CLOSE: (f64, f64, f64) = (50.0, 20e-6, 100e-6);
+pub(super) const CLOSE: (f64, f64, f64) = (50.0, 50e-6, 100e-6);
+/// From look to look it is taken to be slower by this factor at most: in one it may have stopped, or begun
+/// anew.
+const SLOWS: f64 = 0.99;
 /// What lay between them in the end is off by no more than this factor.
 const CLOSELY: f64 = 4.0;
 /// Looks that told nothing, in excess of those that did, after which a tally is lost.
@@ -259,8 +262,12 @@ impl Tally {
         };
         if passes > 0.0 {
             self.still = Still::Not;
-            if side == Side::Within {
-                self.paces.within = passes / seconds;
+            match side {
+                Side::Within => self.paces.within = passes / seconds,
+                Side::Outside if seconds * pace >= enough => {
+                    self.paces.outside = (passes / seconds).max(self.paces.outside * SLOWS);
+                }
+                Side::Outside | Side::Opening => {}
             }
         } else if grown <= 0.0 && seconds * pace >= enough && self.still == Still::Not {
             self.still = Still::Unknown;
