@@ -46,7 +46,7 @@ const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(
 pub(super) struct Milestone {
     state: State,
     rest: Duration,
-    /// A number was of no use any more, or none can be looked for.
+    /// The last one was a number, or none can be looked for.
     prefers_places: bool,
     /// Comparisons in a row whose numbers had stopped before one could be chosen.
     tries: u32,
@@ -259,18 +259,20 @@ impl Milestone {
     }
 
     /// An interval has ended, at this time of the process: gives up a milestone that costs more than it
-    /// should, or is not passed any more. `allowed` is the part of its time that the process may lose,
+    /// should, or is not passed any more although something may be called. `allowed` is the part of its time that the process may lose,
     /// `pass` what a pass takes.
     pub(super) fn judge(&mut self, now: Instant, used: Duration, pass: f64, allowed: f64) {
-        let (passes, pass, judged) = match &mut self.state {
-            State::Found(found) => (found.seen as f64, pass, &mut found.judged),
-            State::Counting(counting) => (counting.tally.passes().count, 0.0, &mut counting.judged),
+        let (passes, pass, judged, is_idle) = match &mut self.state {
+            State::Found(found) => (found.seen as f64, pass, &mut found.judged, false),
+            State::Counting(Counting { tally, judged, .. }) => {
+                (tally.passes().count, 0.0, judged, tally.is_idle())
+            }
             _ => return,
         };
         let before = mem::replace(judged, Judged { passes, used });
         let took = used.saturating_sub(before.used).as_secs_f64();
         let new = passes - before.passes;
-        let is_passed = new > 0.0 || took < PASSED_IN;
+        let is_passed = new > 0.0 || took < PASSED_IN || is_idle;
         let is_dear = new * pass > took * allowed * TOO_MUCH;
         if !is_passed || is_dear {
             self.give_up(now);
@@ -290,7 +292,7 @@ impl Milestone {
     /// Gives up what there is, for some time.
     pub(super) fn give_up(&mut self, now: Instant) {
         release(self.take_probes());
-        self.prefers_places |= matches!(self.state, State::Counting(_));
+        self.prefers_places = matches!(self.state, State::Counting(_));
         let until = now + self.rest;
         self.state = State::Resting { until };
         self.rest = (self.rest * 2).min(REST.1);

@@ -233,10 +233,12 @@ impl Numbers {
     }
 
     /// One that grows about as quickly as a former one did.
-    pub(super) fn choose_like(&self, pace: f64) -> Option<Tally> {
+    pub(super) fn choose_like(&self, former: &Tally) -> Option<Tally> {
+        let pace = former.pace();
         Self::greatest(self.all.iter().filter(|number| {
             let (least, most) = number.pace();
-            number.is_wide() && least <= pace * ALIKE && pace <= most * ALIKE
+            let is_alike = number.is_wide() && least <= pace * ALIKE && pace <= most * ALIKE;
+            is_alike && Some(number.address) != former.wrong()
         }))
     }
 

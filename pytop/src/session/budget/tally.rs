@@ -15,6 +15,9 @@
 //! 0x7f1c…b10      4711     9041     -12 +900077    +300                anything
 //! ```
 //!
+//! When the loop ends, its number stands still. What is called from then on is not known, until another one is
+//! found that goes on in its place, or a window shows that nothing is called.
+//!
 //! Nothing is written, and only what is in memory is read: see [`Memory`](crate::discover::Memory). To read a
 //! number costs the process nothing; to ask for its processor time does. Nothing here knows a clock or a
 //! process.
@@ -125,11 +128,13 @@ pub(super) struct Paces {
     pub(super) within: f64,
 }
 
-/// What is known of a number that does not grow.
+/// What is known of a number that does not grow, or does not count along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Still {
-    /// It does grow.
+    /// It does.
     Not,
+    /// It grows in windows as it does outside: it is that of another loop, which calls nothing.
+    Wrong,
     /// It may be that another one counts along now.
     Unknown,
     /// Nothing is called.
@@ -174,9 +179,19 @@ impl Tally {
         self.paces.outside
     }
 
-    /// It stands still, and another number may have taken its place.
+    /// It stands still, or is wrong, and another number may have taken its place.
     pub(super) fn may_be_another(&self) -> bool {
-        self.still == Still::Unknown
+        matches!(self.still, Still::Unknown | Still::Wrong)
+    }
+
+    /// The address of one that is known not to count along.
+    pub(super) fn wrong(&self) -> Option<u64> {
+        (self.still == Still::Wrong).then_some(self.address)
+    }
+
+    /// It stands still, as nothing is called.
+    pub(super) fn is_idle(&self) -> bool {
+        self.still == Still::Idle
     }
 
     /// Another number goes on where this one stands still: the loop has begun again.
@@ -195,7 +210,7 @@ impl Tally {
     /// there is nothing to be counted.
     pub(super) fn learn(&mut self, is_called: bool) {
         match self.still {
-            Still::Not => {}
+            Still::Not | Still::Wrong => {}
             Still::Unknown | Still::Idle if is_called => self.still = Still::Unknown,
             Still::Unknown | Still::Idle => self.still = Still::Idle,
         }
@@ -231,9 +246,12 @@ impl Tally {
             Side::Outside => self.close_pace(reader).map(|pace| pace * seconds),
             Side::Opening => None,
         };
+        if side == Side::Within && !fell && passes.is_none() {
+            self.still = Still::Wrong;
+        }
         self.see_whether_it_grows(side, (seconds, grown), passes);
         let pending = self.pending.take();
-        if self.still == Still::Unknown {
+        if self.may_be_another() {
             return;
         }
         self.add(pending);
@@ -255,7 +273,9 @@ impl Tally {
         (seconds, grown): (f64, f64),
         passes: Option<f64>,
     ) {
-        let Some(passes) = passes else { return };
+        let Some(passes) = passes.filter(|_| self.still != Still::Wrong) else {
+            return;
+        };
         let (pace, enough) = match side {
             Side::Within => (self.paces.within, STILL),
             Side::Outside | Side::Opening => (self.paces.outside, JUMP.1),

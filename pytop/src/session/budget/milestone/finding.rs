@@ -294,7 +294,7 @@ impl Milestones {
             comparing::Outcome::Found(memory, numbers, took) => {
                 self.end(process.pid);
                 let now = Instant::now();
-                if let Some(tally) = numbers.choose_like(counting.tally.pace()) {
+                if let Some(tally) = numbers.choose_like(&counting.tally) {
                     counting.memory = memory;
                     counting.tally.go_on_as(tally);
                     counting.again_from = now + took * SELDOM;

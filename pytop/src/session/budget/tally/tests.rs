@@ -250,9 +250,8 @@ fn a_loop_that_goes_on_elsewhere_is_told_as_one() {
         made.go_on(LOOK);
         numbers.follow(&mut made);
     }
-    assert!(numbers.choose_like(tally.pace() * 3.0).is_none());
     let before = tally.passes();
-    tally.go_on_as(numbers.choose_like(tally.pace() * 1.2).unwrap());
+    tally.go_on_as(numbers.choose_like(&tally).unwrap());
     assert_eq!((tally.address, tally.passes()), (1, before));
     for _ in 0..10 {
         made.go_on(0.02);
@@ -281,7 +280,7 @@ fn where_nothing_is_called_standing_still_tells() {
             made.look(&mut tally, Side::Outside);
         }
         made.look(&mut tally, Side::Opening);
-        assert_eq!(tally.may_be_another(), !tells);
+        assert_eq!((tally.may_be_another(), tally.is_idle()), (!tells, tells));
         assert_eq!(tally.passes().known > known, tells);
         known = tally.passes().known;
     }
@@ -290,6 +289,43 @@ fn where_nothing_is_called_standing_still_tells() {
     made.go_on(0.02);
     made.look(&mut tally, Side::Outside);
     assert!(!tally.may_be_another());
+}
+
+/// Another loop, that calls nothing, may be as quick.
+#[test]
+fn what_does_not_count_along_is_left_again() {
+    let calm = Growing {
+        within: LOOP.outside,
+        ..LOOP
+    };
+    let quick = LOOP.times(3.0);
+    let mut made = Made::new(&[LOOP, LOOP.times(0.0), quick]);
+    let mut tally = made.choose().unwrap();
+    tally.address = 0;
+    made.numbers = vec![LOOP.times(0.0), calm, quick];
+    made.go_on(0.02);
+    made.look(&mut tally, Side::Outside);
+    let follow = |made: &mut Made| {
+        let mut numbers = Numbers::at(0..3);
+        while !numbers.are_even() {
+            made.go_on(LOOK);
+            numbers.follow(made);
+        }
+        numbers
+    };
+    tally.go_on_as(follow(&mut made).choose_like(&tally).unwrap());
+    assert_eq!(tally.address, 1);
+    made.go_on(0.02);
+    made.look(&mut tally, Side::Opening);
+    assert!(!tally.may_be_another());
+    let before = tally.passes();
+    made.go_on(0.003);
+    made.look(&mut tally, Side::Within);
+    made.go_on(0.02);
+    made.look(&mut tally, Side::Outside);
+    assert!(tally.may_be_another());
+    assert_eq!(tally.passes(), before);
+    assert!(follow(&mut made).choose_like(&tally).is_none());
 }
 
 /// The loop ends in a window, or before it.
