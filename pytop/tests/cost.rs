@@ -13,7 +13,7 @@ use support::{interpreter, processor_time};
 /// Calls of one measurement, and how many there are: some seconds, of which other programs and other
 /// machines on the same processors leave enough.
 const CALLS: u64 = 400_009;
-const MEASUREMENTS: u32 = 12;
+const MEASUREMENTS: u32 = 30;
 
 /// Whatever else runs makes the processors slower, so that one test runs at a time.
 fn alone() -> MutexGuard<'static, ()> {
