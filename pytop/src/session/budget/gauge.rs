@@ -103,8 +103,9 @@ pub(super) struct Gauge {
     lasted: Arc<HashMap<Key, u64>>,
     /// The last look but one while it was counted always.
     always: [Reading; 2],
-    /// Processor time and hits in windows, and those of functions that had lasted.
+    /// Processor time and hits in windows.
     within: (f64, f64),
+    /// Those of functions that had lasted, of each.
     shown: HashMap<Key, f64>,
     /// Likewise of the time in which the process was counted always.
     whole: (f64, f64),
@@ -295,7 +296,7 @@ impl Gauge {
         }
         let all = reading.used.saturating_sub(self.began).as_secs_f64();
         self.began = reading.used;
-        let unseen = self.in_windows(unseen, counted);
+        let unseen = self.part_unseen(unseen, counted);
         let counted: u64 = counted.values().sum();
         let (within, whole) = (mem::take(&mut self.within), mem::take(&mut self.whole));
         let outside = self.outside();
@@ -323,7 +324,7 @@ impl Gauge {
 
     /// Parts hits before functions had lasted, of each, in those in windows and all others. A function
     /// has its share of the hits in windows, as far as it is not seen there.
-    fn in_windows(
+    fn part_unseen(
         &mut self,
         unseen: HashMap<Key, f64>,
         counted: &HashMap<Key, u64>,

@@ -156,6 +156,19 @@ impl Milestone {
         matches!(&self.state, State::Trying(_, numbers, _) if numbers.are_known())
     }
 
+    /// One may be searched, should it be its turn.
+    pub(super) fn has_rested(&self, now: Instant) -> bool {
+        matches!(self.state, State::Resting { until } if until <= now)
+    }
+
+    /// The number stands still, and another one may be looked for, should it be its turn.
+    pub(super) fn may_begin_anew(&self, now: Instant) -> bool {
+        matches!(&self.state, State::Counting(counting)
+            if counting.tally.may_be_another()
+                && counting.again.is_none()
+                && counting.again_from <= now)
+    }
+
     /// There is one.
     pub(super) fn is_found(&self) -> bool {
         matches!(self.state, State::Found(_) | State::Counting(_))
@@ -222,10 +235,10 @@ impl Milestone {
         new
     }
 
-    /// In a part of a window, the process has called something, or not.
-    pub(super) fn learn(&mut self, is_called: bool) {
+    /// In so much processor time of a window, in seconds, there were so many hits.
+    pub(super) fn learn(&mut self, hits: f64, seconds: f64) {
         if let State::Counting(counting) = &mut self.state {
-            counting.tally.learn(is_called);
+            counting.tally.learn(hits, seconds);
         }
     }
 
@@ -259,8 +272,8 @@ impl Milestone {
     }
 
     /// An interval has ended, at this time of the process: gives up a milestone that costs more than it
-    /// should, or is not passed any more although something may be called. `allowed` is the part of its time that the process may lose,
-    /// `pass` what a pass takes.
+    /// should, or is not passed any more although something may be called. `allowed` is the part of its
+    /// time that the process may lose, `pass` what a pass takes.
     pub(super) fn judge(&mut self, now: Instant, used: Duration, pass: f64, allowed: f64) {
         let (passes, pass, judged, is_idle) = match &mut self.state {
             State::Found(found) => (found.seen as f64, pass, &mut found.judged, false),
@@ -305,6 +318,14 @@ impl Milestone {
             State::Found(found) => mem::take(&mut found.probes),
             _ => Vec::new(),
         }
+    }
+}
+
+impl Counting {
+    /// No other number was found.
+    fn rest(&mut self, least: Duration) {
+        self.again_from = Instant::now() + self.rest.max(least);
+        self.rest = (self.rest * 2).min(REST.1);
     }
 }
 

@@ -52,9 +52,6 @@ const IN_WINDOW: f64 = 1.04;
 /// How far off the cost of a hit is, as a part of it (`tests/cost.rs`).
 const UNCERTAINTY: f64 = 0.2;
 
-/// Where nothing was called in so much of the processor time of a window, nothing is called.
-const TELLING: Duration = Duration::from_millis(2);
-
 /// How often all processes are looked at that are counted always.
 const ROUND: Duration = Duration::from_millis(50);
 
@@ -236,7 +233,7 @@ impl Budget {
                 Step::Open => opened.push(*pid),
                 Step::Close => is_other |= watched.close(attachments, kernel),
                 Step::Settle => {
-                    watched.settle(&mut self.milestones);
+                    watched.settle();
                     is_other = true;
                 }
             }
@@ -257,10 +254,8 @@ impl Budget {
         let (Some(counter), milestones) = (counter, &mut self.milestones) else {
             return;
         };
-        milestones.end_unless(|pid| {
-            let watched = self.watched.get(&pid);
-            watched.is_some_and(|watched| watched.milestone.is_searched())
-        });
+        let mut all = self.watched.values();
+        let mut is_free = !all.any(|watched| watched.milestone.is_searched());
         for (pid, watched) in &mut self.watched {
             let Some(file) = &watched.file else { continue };
             let found = &mut watched.milestone;
@@ -286,13 +281,15 @@ impl Budget {
                         ..watched.seen.reading
                     });
                 }
-            } else if is_between && milestones.may_search(found, now) {
+            } else if is_between && is_free && found.has_rested(now) {
                 let busiest = watched.clock.busiest();
                 if busiest != Busiest::Unknown {
                     milestones.begin(process, busiest, found, kernel);
+                    is_free = !found.is_searched();
                 }
-            } else if is_between {
-                milestones.begin_anew(process, found, now);
+            } else if is_between && is_free && found.may_begin_anew(now) {
+                milestones.begin_anew(process, found);
+                is_free = !found.is_searched();
             }
             let is_long = found.wants_long_windows() && self.interval.1 >= LONG_INTERVAL;
             watched.pace.lengthen(is_long);
@@ -394,7 +391,7 @@ impl Budget {
                 Step::Stay | Step::Open => {}
                 Step::Close => is_other |= watched.close(attachments, kernel),
                 Step::Settle => {
-                    watched.settle(&mut self.milestones);
+                    watched.settle();
                     is_other = true;
                 }
             }
@@ -458,7 +455,6 @@ impl Budget {
         for pid in pids {
             if let Some(mut watched) = self.watched.remove(pid) {
                 release(watched.milestone.take_probes());
-                self.milestones.end(*pid);
             }
             self.arrivals.forget(*pid);
         }
@@ -531,9 +527,7 @@ impl Watched {
         if !self.is_hot {
             self.gauge.look_always(self.seen.reading);
         } else if is_within {
-            if hits > 0.0 || look.used >= TELLING {
-                self.milestone.learn(hits > 0.0);
-            }
+            self.milestone.learn(hits, look.used.as_secs_f64());
             self.gauge.look(self.seen.clone());
         } else {
             self.gauge.go_on_outside(self.seen.reading);
@@ -566,10 +560,9 @@ impl Watched {
     }
 
     /// It is counted always from now on.
-    fn settle(&mut self, milestones: &mut Milestones) {
+    fn settle(&mut self) {
         self.is_hot = false;
         self.gauge.settle(self.seen.clone());
-        milestones.end(self.pid);
         self.milestone.settle(Instant::now());
     }
 

@@ -118,15 +118,12 @@ impl Window {
         }
     }
 
-    /// As if all hits were of functions that have lasted, and what takes time were the hits alone.
-    fn worked_with_care(&self) -> Sample {
-        with_care(self.worked(), self.careful)
-    }
-
     /// The process did much the same in another one.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.worked().is_like(&other.worked())
-            || self.worked_with_care().is_like(&other.worked_with_care())
+        have_worked_alike(
+            (self.worked(), self.careful),
+            (other.worked(), other.careful),
+        )
     }
 }
 
@@ -188,7 +185,11 @@ impl Regime {
         let passed = self.all_passed();
         let is_in_step =
             window.span.known <= 0.0 || passed.amount <= 0.0 || window.passed().is_like(&passed);
-        is_in_step && self.has_worked_like(window) && self.has_functions_of(window)
+        let has_worked_alike = have_worked_alike(
+            (window.worked(), window.careful),
+            (self.worked(), self.careful),
+        );
+        is_in_step && has_worked_alike && self.has_functions_of(window)
     }
 
     fn worked(&self) -> Sample {
@@ -196,13 +197,6 @@ impl Regime {
             amount: self.within.used,
             number: self.hits,
         }
-    }
-
-    /// Hits took as long, whether own work takes the time or the hits do: those of functions that have not
-    /// lasted take longer.
-    fn has_worked_like(&self, window: &Window) -> bool {
-        let with_care = with_care(self.worked(), self.careful);
-        window.worked().is_like(&self.worked()) || window.worked_with_care().is_like(&with_care)
     }
 
     /// It is not that other functions are called: those of hits that are not known may be the same.
@@ -429,12 +423,14 @@ impl More {
     }
 }
 
-/// Such hits, some of which were of functions that had not lasted, each as so many others as it takes.
-fn with_care(worked: Sample, careful: f64) -> Sample {
-    Sample {
+/// Hits took as long in both, of which so many were of functions that had not lasted. These take longer,
+/// which matters where it is hits that take the time, and not where own work does.
+fn have_worked_alike(one: (Sample, f64), other: (Sample, f64)) -> bool {
+    let with_care = |(worked, careful): (Sample, f64)| Sample {
         number: worked.number + careful.min(worked.number) * (CAREFUL - 1.0),
         ..worked
-    }
+    };
+    one.0.is_like(&other.0) || with_care(one).is_like(&with_care(other))
 }
 
 fn sum(functions: &[(&Key, &f64)]) -> f64 {

@@ -51,6 +51,8 @@ const LOST: u32 = 6;
 /// In windows the pace of what counts along is at most such a part of what it is outside. In less processor
 /// time, in seconds, there is nothing to be said of that.
 pub(super) const SLOWER: (f64, f64) = (0.7, 0.001);
+/// Where nothing was called in so much of the processor time of a window, in seconds, nothing is called.
+const IDLE: f64 = 0.002;
 /// A number that should have grown by so much in a window, and has not at all, stands still.
 const STILL: f64 = 10.0;
 
@@ -114,7 +116,7 @@ pub(super) struct Tally {
     falls: u32,
     /// Looks that told nothing, in excess of those that did.
     silent: u32,
-    still: Still,
+    state: State,
     /// Passes and seconds of the last look outside of windows: it may have stopped meanwhile, as the next one
     /// tells.
     pending: Option<(f64, f64)>,
@@ -128,16 +130,15 @@ pub(super) struct Paces {
     pub(super) within: f64,
 }
 
-/// What is known of a number that does not grow, or does not count along.
+/// What a number does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Still {
-    /// It does.
-    Not,
+enum State {
+    Growing,
     /// It grows in windows as it does outside: it is that of another loop, which calls nothing.
     Wrong,
-    /// It may be that another one counts along now.
-    Unknown,
-    /// Nothing is called.
+    /// It stands still. It may be that another one counts along now.
+    Still,
+    /// It stands still, as nothing is called.
     Idle,
 }
 
@@ -154,7 +155,7 @@ impl Tally {
             },
             falls: if falls { FALLS } else { 0 },
             silent: 0,
-            still: Still::Not,
+            state: State::Growing,
             pending: None,
         }
     }
@@ -181,17 +182,17 @@ impl Tally {
 
     /// It stands still, or is wrong, and another number may have taken its place.
     pub(super) fn may_be_another(&self) -> bool {
-        matches!(self.still, Still::Unknown | Still::Wrong)
+        matches!(self.state, State::Still | State::Wrong)
     }
 
     /// The address of one that is known not to count along.
     pub(super) fn wrong(&self) -> Option<u64> {
-        (self.still == Still::Wrong).then_some(self.address)
+        (self.state == State::Wrong).then_some(self.address)
     }
 
     /// It stands still, as nothing is called.
     pub(super) fn is_idle(&self) -> bool {
-        self.still == Still::Idle
+        self.state == State::Idle
     }
 
     /// Another number goes on where this one stands still: the loop has begun again.
@@ -206,13 +207,13 @@ impl Tally {
         };
     }
 
-    /// In a part of a window, something was called, or not. If this stands still, it does not count that, or
-    /// there is nothing to be counted.
-    pub(super) fn learn(&mut self, is_called: bool) {
-        match self.still {
-            Still::Not | Still::Wrong => {}
-            Still::Unknown | Still::Idle if is_called => self.still = Still::Unknown,
-            Still::Unknown | Still::Idle => self.still = Still::Idle,
+    /// In so much processor time of a window, in seconds, there were so many hits. If this stands still, it
+    /// does not count these, or there is nothing to be counted.
+    pub(super) fn learn(&mut self, hits: f64, seconds: f64) {
+        match self.state {
+            State::Still | State::Idle if hits > 0.0 => self.state = State::Still,
+            State::Still | State::Idle if seconds >= IDLE => self.state = State::Idle,
+            State::Growing | State::Wrong | State::Still | State::Idle => {}
         }
     }
 
@@ -227,7 +228,7 @@ impl Tally {
             return;
         };
         let Some(value) = reader.value(self.address) else {
-            self.still = Still::Unknown;
+            self.state = State::Still;
             return;
         };
         let now = Seen { value, used };
@@ -247,7 +248,7 @@ impl Tally {
             Side::Opening => None,
         };
         if side == Side::Within && !fell && passes.is_none() {
-            self.still = Still::Wrong;
+            self.state = State::Wrong;
         }
         self.see_whether_it_grows(side, (seconds, grown), passes);
         let pending = self.pending.take();
@@ -273,7 +274,7 @@ impl Tally {
         (seconds, grown): (f64, f64),
         passes: Option<f64>,
     ) {
-        let Some(passes) = passes.filter(|_| self.still != Still::Wrong) else {
+        let Some(passes) = passes.filter(|_| self.state != State::Wrong) else {
             return;
         };
         let (pace, enough) = match side {
@@ -281,7 +282,7 @@ impl Tally {
             Side::Outside | Side::Opening => (self.paces.outside, JUMP.1),
         };
         if passes > 0.0 {
-            self.still = Still::Not;
+            self.state = State::Growing;
             match side {
                 Side::Within => self.paces.within = passes / seconds,
                 Side::Outside if seconds * pace >= enough => {
@@ -289,8 +290,8 @@ impl Tally {
                 }
                 Side::Outside | Side::Opening => {}
             }
-        } else if grown <= 0.0 && seconds * pace >= enough && self.still == Still::Not {
-            self.still = Still::Unknown;
+        } else if grown <= 0.0 && seconds * pace >= enough && self.state == State::Growing {
+            self.state = State::Still;
         }
     }
 

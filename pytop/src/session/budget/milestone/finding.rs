@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pytop_common::count::MILESTONES;
 
-use super::{Chosen, Counting, Found, Judged, Milestone, REST, Searching, State};
+use super::{Chosen, Counting, Found, Judged, Milestone, Searching, State};
 use crate::cpython::find_milestones;
 use crate::discover::{FileId, ProcRoot};
 use crate::probe::{Busiest, Kernel, Place, Probe, ProcessClock, SiteId, Target};
@@ -43,12 +43,10 @@ pub(in crate::session::budget) struct Searched<'a> {
     pub(in crate::session::budget) used: Duration,
 }
 
-/// What is known of the files of processes, and whose turn it is.
+/// What is known of the files of processes.
 pub(in crate::session::budget) struct Milestones {
     /// Where each file can have some.
     places: HashMap<FileId, Arc<[u64]>>,
-    /// Whose is searched.
-    searching: Option<u32>,
     root: Option<ProcRoot>,
 }
 
@@ -56,23 +54,12 @@ impl Milestones {
     pub(in crate::session::budget) fn new() -> Self {
         Self {
             places: HashMap::new(),
-            searching: None,
             root: ProcRoot::host().ok(),
         }
     }
 
-    /// Whether it is this process's turn to search, should it rest no more.
-    pub(in crate::session::budget) fn may_search(
-        &self,
-        milestone: &Milestone,
-        now: Instant,
-    ) -> bool {
-        let rested = matches!(&milestone.state, State::Resting { until } if *until <= now);
-        rested && self.searching.is_none()
-    }
-
-    /// Begins a search among what a thread passes, or all do. The process rests again where there is
-    /// nothing to be searched.
+    /// Begins a search among what a thread passes, or all do, while no other process searches. The process
+    /// rests again where there is nothing to be searched.
     pub(in crate::session::budget) fn begin(
         &mut self,
         process: Searched<'_>,
@@ -88,7 +75,6 @@ impl Milestones {
         });
         let search = Search::new(places.to_vec());
         let until = Instant::now() + PATIENCE;
-        self.searching = Some(process.pid);
         let searching = Searching {
             search,
             probes: Vec::new(),
@@ -147,13 +133,12 @@ impl Milestones {
                     milestone.state = State::Comparing(comparing, seldom);
                 }
                 comparing::Outcome::Found(memory, numbers, _) => {
-                    self.end(process.pid);
                     milestone.state = State::Trying(memory, numbers, seldom);
                 }
             },
             State::Counting(counting) => {
                 milestone.state = State::Counting(counting);
-                self.go_on_anew(process, milestone, clock);
+                go_on_anew(process, milestone, clock);
             }
             State::Trying(memory, numbers, seldom) => match (numbers.choose(), seldom) {
                 (Some(tally), _) => {
@@ -171,11 +156,7 @@ impl Milestones {
                         rest: AGAIN,
                     });
                 }
-                (None, seldom)
-                    if numbers.have_stopped()
-                        && milestone.tries < TRIES
-                        && self.searching.is_none() =>
-                {
+                (None, seldom) if numbers.have_stopped() && milestone.tries < TRIES => {
                     milestone.tries += 1;
                     self.compare(process, milestone, seldom, true);
                 }
@@ -220,7 +201,6 @@ impl Milestones {
                 };
                 let is_often = matches!(outcome, Outcome::Found(_));
                 if is_often || milestone.prefers_places || !searching.is_alone {
-                    self.end(process.pid);
                     take_place(process, milestone, chosen, counter, kernel);
                 } else {
                     self.compare(process, milestone, Some(chosen), searching.is_alone);
@@ -244,78 +224,51 @@ impl Milestones {
         let root = self.root.as_ref().filter(|_| is_alone);
         let comparing = root.and_then(|root| Comparing::begin(root, process.pid, process.used));
         if let Some(comparing) = comparing {
-            self.searching = Some(process.pid);
             milestone.state = State::Comparing(comparing, seldom);
         } else {
-            self.end(process.pid);
             milestone.give_up(Instant::now());
             milestone.prefers_places = true;
         }
     }
 
-    /// Begins to look for the number that has taken the place of one that stands still, if that may be.
+    /// Begins to look for the number that has taken the place of one that stands still.
     pub(in crate::session::budget) fn begin_anew(
-        &mut self,
+        &self,
         process: Searched<'_>,
         milestone: &mut Milestone,
-        now: Instant,
     ) {
-        let State::Counting(counting) = &mut milestone.state else {
-            return;
-        };
-        let is_wanted = counting.tally.may_be_another() && counting.again.is_none();
-        if !is_wanted || counting.again_from > now || self.searching.is_some() {
-            return;
-        }
-        let root = self.root.as_ref();
-        counting.again = root.and_then(|root| Comparing::begin(root, process.pid, process.used));
-        self.searching = counting.again.is_some().then_some(process.pid);
-    }
-
-    fn go_on_anew(
-        &mut self,
-        process: Searched<'_>,
-        milestone: &mut Milestone,
-        clock: &mut ProcessClock,
-    ) {
-        let State::Counting(counting) = &mut milestone.state else {
-            return;
-        };
-        let Some(comparing) = counting.again.take() else {
-            return;
-        };
-        // It may have stood still for a moment only.
-        if !counting.tally.may_be_another() {
-            self.end(process.pid);
-            return;
-        }
-        match comparing.go_on(process.used, clock) {
-            comparing::Outcome::GoOn(comparing) => counting.again = Some(comparing),
-            comparing::Outcome::Found(memory, numbers, took) => {
-                self.end(process.pid);
-                let now = Instant::now();
-                if let Some(tally) = numbers.choose_like(&counting.tally) {
-                    counting.memory = memory;
-                    counting.tally.go_on_as(tally);
-                    counting.again_from = now + took * SELDOM;
-                    counting.rest = AGAIN;
-                } else {
-                    counting.again_from = now + counting.rest.max(took * SELDOM);
-                    counting.rest = (counting.rest * 2).min(REST.1);
-                }
+        if let State::Counting(counting) = &mut milestone.state {
+            let root = self.root.as_ref();
+            counting.again =
+                root.and_then(|root| Comparing::begin(root, process.pid, process.used));
+            if counting.again.is_none() {
+                counting.rest(Duration::ZERO);
             }
         }
     }
+}
 
-    /// Ends the search of a process that does not search any more.
-    pub(in crate::session::budget) fn end_unless(&mut self, searches: impl FnOnce(u32) -> bool) {
-        self.searching = self.searching.filter(|pid| searches(*pid));
-    }
-
-    /// A process searches no more.
-    pub(in crate::session::budget) fn end(&mut self, pid: u32) {
-        if self.searching == Some(pid) {
-            self.searching = None;
+/// Goes on to look for the number that has taken the place of one that stands still.
+fn go_on_anew(process: Searched<'_>, milestone: &mut Milestone, clock: &mut ProcessClock) {
+    let State::Counting(counting) = &mut milestone.state else {
+        return;
+    };
+    // It may have stood still for a moment only.
+    let comparing = counting.again.take();
+    let Some(comparing) = comparing.filter(|_| counting.tally.may_be_another()) else {
+        return;
+    };
+    match comparing.go_on(process.used, clock) {
+        comparing::Outcome::GoOn(comparing) => counting.again = Some(comparing),
+        comparing::Outcome::Found(memory, numbers, took) => {
+            if let Some(tally) = numbers.choose_like(&counting.tally) {
+                counting.memory = memory;
+                counting.tally.go_on_as(tally);
+                counting.again_from = Instant::now() + took * SELDOM;
+                counting.rest = AGAIN;
+            } else {
+                counting.rest(took * SELDOM);
+            }
         }
     }
 }

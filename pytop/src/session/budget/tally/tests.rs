@@ -271,9 +271,14 @@ fn where_nothing_is_called_standing_still_tells() {
     let mut tally = made.choose().unwrap();
     made.numbers[0] = LOOP.times(0.0);
     let mut known = tally.passes().known;
-    for (is_called, tells) in [(None, false), (Some(false), true), (Some(true), false)] {
-        if let Some(is_called) = is_called {
-            tally.learn(is_called);
+    for (window, tells) in [
+        (None, false),
+        (Some((0.0, 0.001)), false),
+        (Some((0.0, 0.003)), true),
+        (Some((1.0, 0.001)), false),
+    ] {
+        if let Some((hits, seconds)) = window {
+            tally.learn(hits, seconds);
         }
         for _ in 0..3 {
             made.go_on(0.02);
