@@ -20,6 +20,7 @@ mod search;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::io;
 use std::sync::Arc;
@@ -30,36 +31,22 @@ use nix::time::{ClockId, clock_gettime};
 
 use self::arrivals::Arrivals;
 use self::besides::Index;
-use self::gauge::{Estimated, Gauge};
-use self::milestone::Milestone;
 use self::milestone::finding::{Milestones, Searched, free_counter, price};
-use self::pace::{Pace, Step};
-use self::reading::{HitCost, Key, Look, Reading};
-use self::tally::Side;
+use self::pace::Step;
+use self::reading::Reading;
+use self::watched::{UNMEASURED, Watched};
 use super::attachments::{Attachments, File, release};
 use super::cost::CostMeter;
-use super::rows::{Functions, line};
+use super::rows::Functions;
 use crate::discover::ProcessEvent;
 use crate::model::{Estimate, Method, ProcessStatus, Row};
-use crate::probe::{Busiest, Frame, Kernel, Probe, ProcessClock};
-
-/// What a hit is taken to cost where it cannot be measured, in seconds: more than it does.
-const UNMEASURED: f64 = 2e-6;
-/// What a hit costs in a window, where little of the way to the program and back is in the caches, in
-/// hits where they never end: by windows of functions that take 20 ns to 5 us, by marker and resume
-/// (`cargo xtask bench --only bound`).
-const IN_WINDOW: f64 = 1.04;
-/// How far off the cost of a hit is, as a part of it (`tests/cost.rs`).
-const UNCERTAINTY: f64 = 0.2;
+use crate::probe::{Busiest, Kernel, Probe};
 
 /// How often all processes are looked at that are counted always.
 const ROUND: Duration = Duration::from_millis(50);
 
 /// Windows are long where an interval is to have some of them.
 const LONG_INTERVAL: Duration = Duration::from_millis(500);
-/// A milestone that was of no use for so many intervals is given up.
-const DOUBTS: u32 = 5;
-
 /// The processes that are counted, and when.
 pub(super) struct Budget {
     /// The part of its processor time that counting may take from a process.
@@ -71,26 +58,6 @@ pub(super) struct Budget {
     interval: (Instant, Duration),
     /// When to look next at those that are counted always.
     round: Instant,
-}
-
-struct Watched {
-    pid: u32,
-    method: Method,
-    /// The interpreter that it runs.
-    file: Option<Arc<File>>,
-    /// It is counted in windows.
-    is_hot: bool,
-    /// Its hits since the start that are not in slots; and at the beginning of the interval.
-    careful: u64,
-    careful_before: u64,
-    clock: ProcessClock,
-    pace: Pace,
-    gauge: Gauge,
-    milestone: Milestone,
-    /// Its hits in this interval.
-    hits: u64,
-    /// As of the last look. Functions are told apart only where there are windows.
-    seen: Look,
 }
 
 impl Budget {
@@ -160,32 +127,9 @@ impl Budget {
             watched.file = file;
             return;
         }
-        let Some(mut clock) = ProcessClock::of(pid) else {
-            return;
-        };
-        let Some(used) = clock.read() else { return };
-        let now = Instant::now();
-        let careful = kernel.careful_hits(pid);
-        let seen = Reading {
-            used,
-            at: monotonic(),
-            ..Reading::default()
-        };
-        let watched = Watched {
-            pid,
-            method,
-            file,
-            is_hot: false,
-            careful,
-            careful_before: careful,
-            clock,
-            pace: Pace::new(self.allowed, now, seed(pid)),
-            gauge: Gauge::counting(seen),
-            milestone: Milestone::new(now),
-            hits: 0,
-            seen: Look::first(seen),
-        };
-        self.watched.insert(pid, watched);
+        if let Some(watched) = Watched::of(pid, method, file, self.allowed, kernel) {
+            self.watched.insert(pid, watched);
+        }
     }
 
     /// When there is something to do next.
@@ -341,24 +285,8 @@ impl Budget {
         self.read_hits(kernel, false);
         let at = Instant::now();
         for pid in pids {
-            if let Some(watched) = self.watched.get_mut(pid)
-                && let Some(used) = watched.clock.read()
-            {
-                let clock = &mut watched.clock;
-                watched.milestone.look(used, clock, Side::Opening, kernel);
-                let reading = Reading {
-                    used,
-                    hits: watched.hits,
-                    careful: watched.careful_hits(),
-                    at: monotonic(),
-                    passed: watched.milestone.passed(),
-                };
-                watched.gauge.open(Look {
-                    reading,
-                    functions: watched.seen.functions.clone(),
-                });
-                watched.pace.opened(at);
-                watched.hasten(at);
+            if let Some(watched) = self.watched.get_mut(pid) {
+                watched.open(at, kernel);
             }
         }
         Ok(())
@@ -479,135 +407,7 @@ impl Budget {
     }
 }
 
-impl Watched {
-    /// Its hits in this interval that are not in slots.
-    fn careful_hits(&self) -> u64 {
-        self.careful.saturating_sub(self.careful_before)
-    }
-
-    /// Takes in the calls of a function in this interval.
-    fn see(&mut self, frame: &Frame) {
-        if frame.text != 0 && frame.calls != 0 {
-            let key = (frame.text, line(frame.line));
-            let functions = Arc::make_mut(&mut self.seen.functions);
-            *functions.entry(key).or_default() += frame.calls;
-        }
-    }
-
-    /// Takes in what has become of the process.
-    fn look(&mut self, now: Instant, cost: &CostMeter, kernel: &Kernel) -> Step {
-        let before = self.seen.reading;
-        // One that has ended uses no more.
-        let used = self.clock.read().unwrap_or(before.used);
-        let hits = self.hits.saturating_sub(before.hits) as f64;
-        let careful = self.careful_hits().saturating_sub(before.careful) as f64;
-        let is_within = self.is_hot && self.pace.is_open();
-        let side = if is_within {
-            Side::Within
-        } else {
-            Side::Outside
-        };
-        let clock = &mut self.clock;
-        let passes = self.milestone.look(used, clock, side, kernel);
-        let each = self.cost(cost);
-        let look = pace::Look {
-            at: now,
-            used: used.saturating_sub(before.used),
-            spent: each.of_hits(hits, careful) + passes as f64 * each.pass,
-        };
-        let taken = (passes as f64 * each.pass, look.used.as_secs_f64());
-        self.milestone.watch(now, taken, self.pace.allowed());
-        self.seen.reading = Reading {
-            used,
-            hits: self.hits,
-            careful: self.careful_hits(),
-            at: monotonic(),
-            passed: self.milestone.passed(),
-        };
-        if !self.is_hot {
-            self.gauge.look_always(self.seen.reading);
-        } else if is_within {
-            self.milestone.learn(hits, look.used.as_secs_f64());
-            self.gauge.look(self.seen.clone());
-        } else {
-            self.gauge.go_on_outside(self.seen.reading);
-        }
-        let step = self.pace.take(&look);
-        self.hasten(now);
-        step
-    }
-
-    /// Has the next look come soon if a window is open that has to be looked at closely.
-    fn hasten(&mut self, now: Instant) {
-        if self.is_hot && self.pace.is_open() && self.milestone.wants_looks() {
-            self.pace.hasten(now);
-        }
-    }
-
-    /// Ends a window, or the time in which it was counted always; says whether it was the latter.
-    fn close(&mut self, attachments: &mut Attachments, kernel: &Kernel) -> bool {
-        if !self.is_hot {
-            kernel.visit_hits(|frame| {
-                if frame.pid == self.pid {
-                    self.see(&frame);
-                }
-            });
-        }
-        self.gauge.close(self.seen.clone());
-        attachments.dismiss(self.pid);
-        self.clock.sharpen();
-        !std::mem::replace(&mut self.is_hot, true)
-    }
-
-    /// It is counted always from now on.
-    fn settle(&mut self) {
-        self.is_hot = false;
-        self.gauge.settle(self.seen.clone());
-        self.milestone.settle(Instant::now());
-    }
-
-    fn cost(&self, cost: &CostMeter) -> HitCost {
-        HitCost {
-            seconds: cost.of_hit(self.pid, self.method).unwrap_or(UNMEASURED) * IN_WINDOW,
-            uncertainty: UNCERTAINTY,
-            pass: cost.of_pass(self.pid).unwrap_or(UNMEASURED),
-        }
-    }
-
-    fn end_interval(
-        &mut self,
-        counted: &HashMap<Key, u64>,
-        cost: &CostMeter,
-        is_last: bool,
-    ) -> Option<Estimated> {
-        let cost = self.cost(cost);
-        let may_come = !is_last && self.is_hot && self.milestone.may_come();
-        let may_come = may_come && self.file.is_some();
-        let look = self.seen.clone();
-        let estimated = self.gauge.end_interval(look, counted, cost, may_come);
-        self.seen.reading = self.seen.reading.anew();
-        self.careful_before = self.careful;
-        let used = self.seen.reading.used;
-        let now = Instant::now();
-        self.milestone
-            .judge(now, used, cost.pass, self.pace.allowed());
-        // What a number in memory is depends on what all threads do.
-        let misleads = self.milestone.is_number() && self.clock.busiest() == Busiest::Nobody;
-        let is_doubted = self.milestone.is_found() && self.gauge.doubts() >= DOUBTS;
-        if misleads || is_doubted {
-            self.milestone.give_up(now);
-        }
-        estimated
-    }
-}
-
 /// The time, by the clock that the kernel's programs read as well (`bpf_ktime_get_ns`).
 fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
-}
-
-/// Different for each process and run, so that windows of one are not those of another.
-fn seed(pid: u32) -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(pid)
 }
