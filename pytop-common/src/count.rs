@@ -159,6 +159,8 @@ pub struct Milestone {
     pub passes: u64,
     /// Only those of this thread, by its number in the initial pid namespace; 0 for all.
     pub thread: u64,
+    /// When it was passed last, in nanoseconds of `CLOCK_MONOTONIC`; 0 before that.
+    pub last: u64,
 }
 
 /// Milestones that can be counted at a time.
@@ -299,7 +301,7 @@ const _: () = {
     assert!(size_of::<FrameText>() == 776);
     assert!(size_of::<ProcessName>() == 24);
     assert!(size_of::<ProblemKey>() == 8);
-    assert!(size_of::<Milestone>() == 16);
+    assert!(size_of::<Milestone>() == 24);
 };
 
 #[cfg(feature = "user")]

@@ -25,7 +25,7 @@ mod running;
 mod runtime;
 mod trace;
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use pytop_common::count::{Loss, METER_SITE, Problem};
@@ -268,6 +268,9 @@ fn milestone(context: ProbeContext) -> u32 {
     if thread == 0 || thread == bpf_get_current_pid_tgid() & u64::from(u32::MAX) {
         // SAFETY: an entry of an array stays where it is.
         maps::add(unsafe { &raw mut (*milestone).passes }, 1);
+        // SAFETY: as above, and to read a clock needs nothing. Of several threads that pass it at once, any
+        // may be the last.
+        unsafe { (&raw mut (*milestone).last).write_volatile(bpf_ktime_get_ns()) };
     }
     0
 }

@@ -303,8 +303,8 @@ impl Kernel {
     /// all threads, or of one alone.
     pub fn count_passes_of(&mut self, site: SiteId, thread: Option<u32>) {
         let milestone = Milestone {
-            passes: 0,
             thread: thread.unwrap_or(0).into(),
+            ..Milestone::default()
         };
         // An array has all its entries; a number beyond it is none that counts.
         let _ = self.milestones.set(site.0.into(), milestone, 0);
@@ -313,8 +313,14 @@ impl Kernel {
     /// How often the milestones with this number have been passed.
     #[must_use]
     pub fn passes(&self, site: SiteId) -> u64 {
-        let milestone = self.milestones.get(&site.0.into(), 0);
-        milestone.map_or(0, |milestone| milestone.passes)
+        self.last_pass(site).0
+    }
+
+    /// Likewise, and when that was last, by `CLOCK_MONOTONIC`: zero before the first time.
+    #[must_use]
+    pub fn last_pass(&self, site: SiteId) -> (u64, Duration) {
+        let milestone = self.milestones.get(&site.0.into(), 0).unwrap_or_default();
+        (milestone.passes, Duration::from_nanos(milestone.last))
     }
 
     /// What the cost of a hit can be measured with. `None` where pytop's own file cannot be probed.

@@ -53,6 +53,7 @@ use foldhash::HashMap;
 
 use super::reading::{HitCost, Key, Look, Reading, Span};
 use super::regime::{More, Regime, Window};
+use super::rhythm::Rhythm;
 
 /// What is made of an interval that was not counted as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -94,6 +95,10 @@ pub(super) struct Gauge {
     gap: Span,
     /// The process was counted always before it.
     is_first_gap: bool,
+    /// How often the milestone is passed around windows.
+    rhythm: Rhythm,
+    /// The last window did not agree with what is known, but for one thing: how often the milestone was passed.
+    is_out_of_step: bool,
     /// The one that was met last is the last.
     regimes: Vec<Regime>,
     /// What it did when it was found out: better than nothing.
@@ -126,6 +131,9 @@ impl Gauge {
 
     /// The probes are in place.
     pub(super) fn open(&mut self, now: Look) {
+        if let Some(before) = &self.closed {
+            self.rhythm.open(before, &now.reading);
+        }
         self.go_on_outside(now.reading);
         self.closed = None;
         self.window = Some([now.clone(), now]);
@@ -143,6 +151,7 @@ impl Gauge {
         if is_long && !self.is_whole && !Window::between(&before, last).is_like(&so_far) {
             *first = before;
             self.end_window(&so_far);
+            self.rhythm.forget_window();
         }
     }
 
@@ -155,6 +164,7 @@ impl Gauge {
     /// The probes are about to go.
     pub(super) fn close(&mut self, now: Look) {
         self.closed = Some(now.reading);
+        self.rhythm.close(&now.reading);
         if self.is_whole {
             self.is_first_gap = true;
             let [before, _] = self.always;
@@ -193,6 +203,9 @@ impl Gauge {
                 *self.shown.entry(*key).or_default() += hits;
             }
             let met = self.meet(window);
+            if met.is_none() || self.is_out_of_step {
+                self.rhythm.forget_window();
+            }
             self.end_gap(met);
         }
     }
@@ -206,6 +219,18 @@ impl Gauge {
         }
         let last = self.regimes.len().checked_sub(1);
         let known = self.regimes.iter().rposition(|regime| regime.is_of(window));
+        let works_alike = |regime: &Regime| regime.works_alike(window);
+        let alike = self.regimes.iter().rposition(works_alike);
+        // A milestone may be misread once. Nothing else says that this is another regime.
+        let was_out_of_step = self.is_out_of_step;
+        self.is_out_of_step = known.is_none() && alike.is_some();
+        if self.is_out_of_step && !was_out_of_step {
+            let number = alike?;
+            let mut regime = self.regimes.remove(number);
+            regime.add_out_of_step(window);
+            self.regimes.push(regime);
+            return Some(Some(number) != last);
+        }
         let number = if is_short { known.or(last) } else { known };
         let mut regime = number.map_or_else(Regime::default, |number| self.regimes.remove(number));
         regime.add(window);
@@ -240,10 +265,20 @@ impl Gauge {
 
     /// Time has gone by outside of windows, if none is open.
     pub(super) fn go_on_outside(&mut self, now: Reading) {
-        if let Some(closed) = &mut self.closed {
-            self.gap.add(&Span::between(closed, &now), 1.0);
-            *closed = now;
+        let Some(closed) = &mut self.closed else {
+            return;
+        };
+        let progress = self.rhythm.look(closed, &now);
+        self.gap.add(&Span::between(closed, &now), 1.0);
+        *closed = now;
+        if let Some((regime, progress)) = self.regimes.last_mut().zip(progress) {
+            regime.refine(progress);
         }
+    }
+
+    /// Looks should follow each other soon.
+    pub(super) fn wants_looks(&self) -> bool {
+        self.rhythm.waits()
     }
 
     /// There is a milestone from now on, or another one, and no window is open.
@@ -257,6 +292,7 @@ impl Gauge {
         }
         self.regimes.iter_mut().for_each(Regime::forget_passes);
         self.at_first.forget_passes();
+        self.rhythm = Rhythm::default();
         self.doubts = 0;
     }
 
@@ -294,6 +330,8 @@ impl Gauge {
                 self.end_gap(None);
             }
         }
+        self.rhythm.forget_window();
+        self.closed = self.closed.map(Reading::anew);
         let all = reading.used.saturating_sub(self.began).as_secs_f64();
         self.began = reading.used;
         let unseen = self.part_unseen(unseen, counted);
@@ -313,7 +351,11 @@ impl Gauge {
         told.map(|told| {
             let counted_time = within.0 + whole.0 + told.edges;
             let off = told.off / (counted as f64 + told.calls).max(1.0);
-            let least_off = if has_window { told.least_off } else { 1.0 };
+            let least_off = if has_window || told.is_by_milestones {
+                told.least_off
+            } else {
+                1.0
+            };
             Estimated {
                 besides: told.besides,
                 share: (counted_time / all.max(f64::MIN_POSITIVE)).min(1.0),
@@ -359,7 +401,10 @@ impl Gauge {
 
     /// Tells what was called outside of windows. What is not known well may wait for a milestone.
     fn tell(&mut self, beyond: f64, cost: HitCost, waits: bool) -> Told {
-        let mut told = Told::default();
+        let mut told = Told {
+            is_by_milestones: true,
+            ..Told::default()
+        };
         let outside = self.outside().max(f64::MIN_POSITIVE);
         let last = self.regimes.len().checked_sub(1);
         let regimes = self.regimes.iter_mut().chain([&mut self.at_first]);
@@ -444,10 +489,13 @@ struct Told {
     least_off: f64,
     /// Processor time outside of windows in which the process was counted, in seconds.
     edges: f64,
+    /// Milestones tell all of it.
+    is_by_milestones: bool,
 }
 
 impl Told {
     fn add(&mut self, more: &More, regime: &Regime) {
+        self.is_by_milestones &= more.by_milestones;
         for (key, part) in regime.parts() {
             *self.besides.entry(key).or_default() += more.calls * part;
         }
@@ -459,6 +507,7 @@ impl Told {
 
     /// These are told later.
     fn wait(&mut self, more: &More) {
+        self.is_by_milestones = false;
         self.off += more.calls;
         self.least_off = 1.0;
         self.edges += more.edges;

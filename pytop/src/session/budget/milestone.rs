@@ -94,8 +94,9 @@ struct Searching {
 struct Found {
     probes: Vec<Probe>,
     counter: SiteId,
-    /// Passes since it was found.
+    /// Passes since it was found, and when that was last.
     seen: u64,
+    last: Duration,
     /// The processor time of the process at the last look.
     used: Duration,
     judged: Judged,
@@ -226,7 +227,8 @@ impl Milestone {
             }
             State::Found(found) => {
                 found.used = used;
-                let now = kernel.passes(found.counter);
+                let (now, last) = kernel.last_pass(found.counter);
+                found.last = last;
                 (&mut found.seen, now)
             }
         };
@@ -248,6 +250,7 @@ impl Milestone {
             State::Found(found) => Some(Passes {
                 count: found.seen as f64,
                 known: found.used,
+                last: (found.seen > 0).then_some(found.last),
                 is_free: false,
             }),
             State::Counting(counting) => Some(counting.tally.passes()),

@@ -16,6 +16,7 @@ mod numbers;
 mod pace;
 mod reading;
 mod regime;
+mod rhythm;
 mod search;
 mod tally;
 #[cfg(test)]

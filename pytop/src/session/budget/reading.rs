@@ -17,6 +17,8 @@ pub(super) struct Passes {
     pub(super) count: f64,
     /// Its processor time in which it is known how often it was passed, from any time on.
     pub(super) known: Duration,
+    /// When it was passed last, by the clock of [`Reading::at`], if that is known.
+    pub(super) last: Option<Duration>,
     /// To pass it takes nothing from the process.
     pub(super) is_free: bool,
 }

@@ -11,6 +11,7 @@ use std::mem;
 use foldhash::HashMap;
 
 use super::reading::{CAREFUL, HitCost, Key, Look, Reading, Span};
+use super::rhythm::Progress;
 
 /// Own work from one call to the next takes at least so long, in seconds: no interpreter enters and
 /// leaves a frame in less. In 3.14 it takes 9 on a processor of 2025.
@@ -30,6 +31,9 @@ const RECENT: usize = 8;
 /// A process may have been so much busier outside of windows than in them, by the clock, before that is
 /// taken for a change of what it does.
 const BUSIER: f64 = 2.0;
+/// So many windows tell how exactly parts of passes tell, which is never known better than to such a part.
+const TELLING_WINDOWS: usize = 3;
+const LEAST_OFF: f64 = 0.01;
 /// Hits take as long, and milestones are passed as often, up to these factors.
 const ALIKE: f64 = 1.5;
 /// In one regime, windows have this part of their calls in common at least.
@@ -135,6 +139,14 @@ struct Sample {
 }
 
 impl Sample {
+    /// How much of that there was to how often.
+    fn inverse(self) -> Self {
+        Self {
+            amount: self.number,
+            number: self.amount,
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.amount += other.amount;
         self.number += other.number;
@@ -153,6 +165,15 @@ impl Sample {
     }
 }
 
+/// How often a window has passed the milestone: passes and hits.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    /// Whole passes.
+    counted: Sample,
+    /// With parts of them, if their rhythm tells.
+    exact: Option<Sample>,
+}
+
 /// What the windows of a process say that were alike.
 #[derive(Debug, Default)]
 pub(super) struct Regime {
@@ -168,7 +189,7 @@ pub(super) struct Regime {
     /// Hits and processor time of each of the last windows.
     recent: VecDeque<Sample>,
     /// Hits and passes of the milestone there.
-    passed: VecDeque<Sample>,
+    passed: VecDeque<Passed>,
     /// The time between two windows of this regime, likewise.
     stayed: Span,
     /// What is told by it: the time outside of windows beside which it was met.
@@ -182,14 +203,20 @@ pub(super) struct Regime {
 impl Regime {
     /// The window is likely to be of this regime.
     pub(super) fn is_of(&self, window: &Window) -> bool {
-        let passed = self.all_passed();
-        let is_in_step =
-            window.span.known <= 0.0 || passed.amount <= 0.0 || window.passed().is_like(&passed);
+        let passed = all(self.passed.iter().map(|window| window.counted));
+        let is_in_step = window.span.known <= 0.0
+            || passed.amount <= 0.0
+            || window.passed().inverse().is_like(&passed.inverse());
+        is_in_step && self.works_alike(window)
+    }
+
+    /// Likewise, however often the milestone is passed.
+    pub(super) fn works_alike(&self, window: &Window) -> bool {
         let has_worked_alike = have_worked_alike(
             (window.worked(), window.careful),
             (self.worked(), self.careful),
         );
-        is_in_step && has_worked_alike && self.has_functions_of(window)
+        has_worked_alike && self.has_functions_of(window)
     }
 
     fn worked(&self) -> Sample {
@@ -240,6 +267,29 @@ impl Regime {
         self.unknown
     }
 
+    /// Takes in a window, but not how often it passes the milestone.
+    pub(super) fn add_out_of_step(&mut self, window: &Window) {
+        self.add(&Window {
+            span: Span {
+                known: 0.0,
+                passed: 0.0,
+                ..window.span
+            },
+            functions: window.functions.clone(),
+            ..*window
+        });
+    }
+
+    /// More is known of how often the last window has passed the milestone.
+    pub(super) fn refine(&mut self, progress: Progress) {
+        if let Some(passed) = self.passed.back_mut() {
+            passed.exact = Some(Sample {
+                amount: progress.passes,
+                number: progress.hits,
+            });
+        }
+    }
+
     /// Takes in a window.
     pub(super) fn add(&mut self, window: &Window) {
         self.age = 0;
@@ -252,7 +302,13 @@ impl Regime {
         self.unknown += window.unknown();
         push(&mut self.recent, window.worked());
         if window.span.known > 0.0 {
-            push(&mut self.passed, window.passed());
+            push(
+                &mut self.passed,
+                Passed {
+                    counted: window.passed(),
+                    exact: None,
+                },
+            );
         }
     }
 
@@ -368,7 +424,7 @@ impl Regime {
         More {
             calls: by_work.min(by_clock),
             by_milestones: false,
-            off: work_off.hypot(spread(&self.recent, each.recip()).unwrap_or(1.0)),
+            off: work_off.hypot(spread(self.recent.iter(), each.recip()).unwrap_or(1.0)),
             least_off: if by_work > by_clock { 1.0 } else { 0.0 },
             edges: 0.0,
         }
@@ -376,30 +432,51 @@ impl Regime {
 
     /// The calls by the passes of the milestone.
     fn by_milestones(&self, outside: &Span) -> Option<More> {
-        let Sample { amount, number } = self.all_passed();
-        let each = (amount > 0.0).then(|| number / amount)?;
-        let windows = self.passed.len() as f64;
-        // Of passes that come at equal distances, a window has one more or less by chance; a single
-        // window does not tell whether they do.
-        let by_chance = if windows < 2.0 {
-            amount.sqrt().recip()
-        } else {
-            (windows / 6.0).sqrt() / amount
-        };
+        let (each, off) = self.calls_of_pass()?;
         Some(More {
             calls: (outside.all_passes()? * each - self.beyond).max(0.0),
             by_milestones: true,
-            off: spread(&self.passed, each).unwrap_or(0.0).max(by_chance),
+            off,
             ..More::default()
         })
     }
 
-    /// Hits, and passes of the milestone, in the last windows.
-    fn all_passed(&self) -> Sample {
-        let mut all = Sample::default();
-        self.passed.iter().for_each(|window| all.add(*window));
-        all
+    /// Calls from one pass of the milestone to the next, and how far off that may be, as a part of it: by the
+    /// number of passes, or by parts of them, whichever differs less from window to window.
+    fn calls_of_pass(&self) -> Option<(f64, f64)> {
+        let of_pass = |windows: &[Sample]| {
+            let Sample { amount, number } = all(windows.iter().copied());
+            let each = (amount > 0.0).then(|| number / amount)?;
+            // A few windows do not tell whether passes come at equal distances.
+            let by_chance = amount.sqrt().recip();
+            let spread = (windows.len() > 1).then(|| spread(windows.iter(), each));
+            Some((each, amount, by_chance, spread.flatten()))
+        };
+        let counted: Vec<_> = self.passed.iter().map(|window| window.counted).collect();
+        let exact: Vec<_> = self.passed.iter().filter_map(|window| window.exact).collect();
+        let windows = counted.len() as f64;
+        let counted = of_pass(&counted).map(|(each, amount, by_chance, spread)| {
+            // Of passes that come at equal distances, a window has one more or less by chance.
+            let rounded = (windows / 6.0).sqrt() / amount;
+            (each, spread.map_or(by_chance, |off| off.max(rounded)))
+        });
+        let is_telling = exact.len() >= TELLING_WINDOWS;
+        let exact = of_pass(&exact).map(|(each, _, by_chance, spread)| {
+            let spread = spread.filter(|_| is_telling);
+            (each, spread.map_or(by_chance, |off| off.max(LEAST_OFF)))
+        });
+        match (counted, exact) {
+            (Some(counted), Some(exact)) if is_telling && counted.1 < exact.1 => Some(counted),
+            (counted, exact) => exact.or(counted),
+        }
     }
+}
+
+/// The sum of what windows have.
+fn all(windows: impl Iterator<Item = Sample>) -> Sample {
+    let mut all = Sample::default();
+    windows.for_each(|window| all.add(window));
+    all
 }
 
 /// Calls that were not counted.
@@ -437,7 +514,7 @@ fn sum(functions: &[(&Key, &f64)]) -> f64 {
     functions.iter().map(|(_, hits)| **hits).sum()
 }
 
-fn push(windows: &mut VecDeque<Sample>, window: Sample) {
+fn push<T>(windows: &mut VecDeque<T>, window: T) {
     if windows.len() == RECENT {
         windows.pop_front();
     }
@@ -476,7 +553,7 @@ fn positive(left: f64, cost: HitCost) -> f64 {
 
 /// How far the number of all these windows may be off by chance, each of which should have `each` for
 /// each of its amount, as a part of it: they are a sample. `None` where there are too few.
-fn spread(windows: &VecDeque<Sample>, each: f64) -> Option<f64> {
+fn spread<'a>(windows: impl Iterator<Item = &'a Sample>, each: f64) -> Option<f64> {
     let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
     for Sample { amount, number } in windows {
         count += 1.0;

@@ -69,6 +69,7 @@ fn with_passes(passes: u64, reading: Reading) -> Reading {
     let so_far = Passes {
         count: passes as f64,
         known: reading.used,
+        last: None,
         is_free: false,
     };
     Reading {

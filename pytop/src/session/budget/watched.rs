@@ -163,9 +163,14 @@ impl Watched {
         step
     }
 
-    /// Has the next look come soon if a window is open that has to be looked at closely.
+    /// Has the next look come soon where the process has to be looked at closely.
     fn hasten(&mut self, now: Instant) {
-        if self.is_hot && self.pace.is_open() && self.milestone.wants_looks() {
+        let is_wanted = if self.pace.is_open() {
+            self.milestone.wants_looks()
+        } else {
+            self.gauge.wants_looks()
+        };
+        if self.is_hot && is_wanted {
             self.pace.hasten(now);
         }
     }

@@ -322,6 +322,7 @@ fn take_place(
         probes,
         counter,
         seen: 0,
+        last: Duration::ZERO,
         used: process.used,
         judged: Judged {
             passes: 0.0,
