@@ -22,6 +22,12 @@
 //! (`perf_event_context_sched_out`). A process that is [`Apart`] has one more event, which is not
 //! inherited, so that its children are no such clones of it.
 //!
+//! Before breakpoints come or go, the kernel keeps all processes from forking, for which it waits for a grace
+//! period of RCU: 5 to 15 ms (`register_for_each_vma`, `percpu_down_write`). A process that runs into a
+//! breakpoint which is about to go waits as long (`handler_chain`, `unapply_uprobe`). But the kernel waits only
+//! where that was not done a grace period ago (kernel/rcu/sync.c). So somebody else's breakpoint, one of
+//! [`Meter`](super::Meter)'s own, comes or goes just before that, and the process does not have to wait.
+//!
 //! Which of many events a process is for is looked up at each hit, one after the other
 //! (`kernel/trace/trace_uprobe.c`, `__uprobe_perf_filter`): a nanosecond or two for each.
 

@@ -37,7 +37,7 @@ impl Session {
             budget.look(
                 &mut session.attachments,
                 &mut session.kernel,
-                &session.cost,
+                &mut session.cost,
                 || others(&session.roster, session.members.pids().is_none()),
             )
         });
@@ -57,7 +57,7 @@ impl Session {
             budget.end_interval(
                 &mut session.attachments,
                 &session.kernel,
-                &session.cost,
+                &mut session.cost,
                 || others(&session.roster, session.members.pids().is_none()),
             )
         });

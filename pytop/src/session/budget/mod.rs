@@ -46,6 +46,9 @@ use crate::probe::{Busiest, Kernel, Probe};
 /// How often all processes are looked at that are counted always.
 const ROUND: Duration = Duration::from_millis(50);
 
+/// So soon after breakpoints came or went, others can go without a wait.
+const HASTY: Duration = Duration::from_millis(4);
+
 /// Windows are long where an interval is to have some of them.
 const LONG_INTERVAL: Duration = Duration::from_millis(500);
 /// The processes that are counted, and when.
@@ -59,6 +62,8 @@ pub(super) struct Budget {
     interval: (Instant, Duration),
     /// When to look next at those that are counted always.
     round: Instant,
+    /// When breakpoints came or went last.
+    moved: Instant,
 }
 
 impl Budget {
@@ -71,6 +76,7 @@ impl Budget {
             milestones: Milestones::new(),
             interval: (now, LONG_INTERVAL),
             round: now + ROUND,
+            moved: now,
         }
     }
 
@@ -147,12 +153,15 @@ impl Budget {
         &mut self,
         attachments: &mut Attachments,
         kernel: &mut Kernel,
-        cost: &CostMeter,
+        cost: &mut CostMeter,
         others: impl FnOnce() -> Vec<u32>,
     ) -> io::Result<()> {
         let now = Instant::now();
         if self.due().is_none_or(|due| due > now) {
             return Ok(());
+        }
+        if self.has_window() {
+            self.hasten_gates(now, cost);
         }
         self.read_hits(kernel, false);
         let is_round = self.round <= now;
@@ -184,6 +193,7 @@ impl Budget {
             }
         }
         if is_other {
+            self.hasten_gates(Instant::now(), cost);
             self.choose(attachments, others())?;
         }
         if !opened.is_empty() {
@@ -191,6 +201,17 @@ impl Budget {
         }
         self.search(now, cost, kernel);
         Ok(())
+    }
+
+    /// Breakpoints may be about to go: no process should have to wait for that.
+    fn hasten_gates(&mut self, now: Instant, cost: &mut CostMeter) {
+        let mut all = self.watched.values();
+        if let Some(watched) = all.find(|watched| watched.is_hot)
+            && now.saturating_duration_since(self.moved) >= HASTY
+        {
+            cost.hasten_gates(watched.pid);
+            self.moved = Instant::now();
+        }
     }
 
     /// Looks for milestones of processes that are counted in windows, while no window is open.
@@ -285,6 +306,7 @@ impl Budget {
         }
         self.read_hits(kernel, false);
         let at = Instant::now();
+        self.moved = at;
         for pid in pids {
             if let Some(watched) = self.watched.get_mut(pid) {
                 watched.open(at, kernel);
@@ -299,9 +321,12 @@ impl Budget {
         &mut self,
         attachments: &mut Attachments,
         kernel: &Kernel,
-        cost: &CostMeter,
+        cost: &mut CostMeter,
         others: impl FnOnce() -> Vec<u32>,
     ) -> io::Result<()> {
+        if self.has_window() {
+            self.hasten_gates(Instant::now(), cost);
+        }
         self.read_hits(kernel, true);
         let now = Instant::now();
         let mut is_other = false;
@@ -326,6 +351,7 @@ impl Budget {
             }
         }
         if is_other {
+            self.hasten_gates(Instant::now(), cost);
             self.choose(attachments, others())?;
         }
         Ok(())

@@ -152,9 +152,9 @@ impl Pace {
         self.due
     }
 
-    /// Has the next look come soon.
-    pub(super) fn hasten(&mut self, now: Instant) {
-        self.due = self.due.min(now + SHORTEST);
+    /// Has the next look come within such a time, but none sooner than looks may follow each other.
+    pub(super) fn hasten(&mut self, now: Instant, within: Duration) {
+        self.due = self.due.min(now + within.max(SHORTEST));
     }
 
     /// Whether a window is open.

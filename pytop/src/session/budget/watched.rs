@@ -1,13 +1,13 @@
 //! One process: what is read of it, and what is decided.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 
 use super::gauge::{Estimated, Gauge};
 use super::milestone::Milestone;
-use super::monotonic;
+use super::{HASTY, monotonic};
 use super::pace::{self, Pace, Step};
 use super::reading::{HitCost, Key, Look, Reading};
 use super::tally::Side;
@@ -171,7 +171,9 @@ impl Watched {
             self.gauge.wants_looks()
         };
         if self.is_hot && is_wanted {
-            self.pace.hasten(now);
+            self.pace.hasten(now, Duration::ZERO);
+        } else if self.is_hot && self.pace.is_open() {
+            self.pace.hasten(now, HASTY);
         }
     }
 
@@ -187,6 +189,7 @@ impl Watched {
         self.gauge.close(self.seen.clone());
         attachments.dismiss(self.pid);
         self.clock.sharpen();
+        self.hasten(Instant::now());
         !std::mem::replace(&mut self.is_hot, true)
     }
 
