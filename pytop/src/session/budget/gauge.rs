@@ -95,7 +95,7 @@ pub(super) struct Gauge {
     gap: Span,
     /// The process was counted always before it.
     is_first_gap: bool,
-    /// How often the milestone is passed around windows.
+    /// The passes of the milestone in the window that is open.
     rhythm: Rhythm,
     /// The last window did not agree with what is known, but for one thing: how often the milestone was passed.
     is_out_of_step: bool,
@@ -131,9 +131,7 @@ impl Gauge {
 
     /// The probes are in place.
     pub(super) fn open(&mut self, now: Look) {
-        if let Some(before) = &self.closed {
-            self.rhythm.open(before, &now.reading);
-        }
+        self.rhythm.open(&now.reading);
         self.go_on_outside(now.reading);
         self.closed = None;
         self.window = Some([now.clone(), now]);
@@ -145,13 +143,13 @@ impl Gauge {
         let Some([first, last]) = &mut self.window else {
             return;
         };
+        self.rhythm.look(&now.reading);
         let before = mem::replace(last, now);
         let so_far = Window::between(first, &before);
         let is_long = so_far.span.used >= LONG.0 || so_far.span.elapsed >= LONG.1;
         if is_long && !self.is_whole && !Window::between(&before, last).is_like(&so_far) {
             *first = before;
-            self.end_window(&so_far);
-            self.rhythm.forget_window();
+            self.end_window(so_far);
         }
     }
 
@@ -164,7 +162,6 @@ impl Gauge {
     /// The probes are about to go.
     pub(super) fn close(&mut self, now: Look) {
         self.closed = Some(now.reading);
-        self.rhythm.close(&now.reading);
         if self.is_whole {
             self.is_first_gap = true;
             let [before, _] = self.always;
@@ -176,7 +173,7 @@ impl Gauge {
         }
         self.look(now);
         if let Some([first, last]) = self.window.take() {
-            self.end_window(&Window::between(&first, &last));
+            self.end_window(Window::between(&first, &last));
         }
     }
 
@@ -184,13 +181,14 @@ impl Gauge {
     pub(super) fn settle(&mut self, now: Look) {
         self.look(now);
         if let Some([first, last]) = self.window.take() {
-            self.end_window(&Window::between(&first, &last));
+            self.end_window(Window::between(&first, &last));
             self.window = Some([last.clone(), last]);
             self.is_whole = true;
         }
     }
 
-    fn end_window(&mut self, window: &Window) {
+    fn end_window(&mut self, mut window: Window) {
+        window.steps = self.rhythm.take();
         let sum = if self.is_whole {
             &mut self.whole
         } else {
@@ -202,10 +200,7 @@ impl Gauge {
             for (key, hits) in &window.functions {
                 *self.shown.entry(*key).or_default() += hits;
             }
-            let met = self.meet(window);
-            if met.is_none() || self.is_out_of_step {
-                self.rhythm.forget_window();
-            }
+            let met = self.meet(&window);
             self.end_gap(met);
         }
     }
@@ -265,20 +260,10 @@ impl Gauge {
 
     /// Time has gone by outside of windows, if none is open.
     pub(super) fn go_on_outside(&mut self, now: Reading) {
-        let Some(closed) = &mut self.closed else {
-            return;
-        };
-        let progress = self.rhythm.look(closed, &now);
-        self.gap.add(&Span::between(closed, &now), 1.0);
-        *closed = now;
-        if let Some((regime, progress)) = self.regimes.last_mut().zip(progress) {
-            regime.refine(progress);
+        if let Some(closed) = &mut self.closed {
+            self.gap.add(&Span::between(closed, &now), 1.0);
+            *closed = now;
         }
-    }
-
-    /// Looks should follow each other soon.
-    pub(super) fn wants_looks(&self) -> bool {
-        self.rhythm.waits()
     }
 
     /// There is a milestone from now on, or another one, and no window is open.
@@ -292,8 +277,12 @@ impl Gauge {
         }
         self.regimes.iter_mut().for_each(Regime::forget_passes);
         self.at_first.forget_passes();
-        self.rhythm = Rhythm::default();
         self.doubts = 0;
+    }
+
+    /// Windows are too short for two passes of the milestone.
+    pub(super) fn wants_longer_windows(&self) -> bool {
+        self.regimes.last().is_some_and(Regime::has_few_steps)
     }
 
     /// Estimates in a row that were not made by the milestone although there was one.
@@ -315,8 +304,9 @@ impl Gauge {
         let unseen = unseen(&now, counted);
         self.look(now);
         if let Some([first, last]) = self.window.take() {
-            self.end_window(&Window::between(&first, &last));
+            self.end_window(Window::between(&first, &last));
             let again = Look::first(reading.anew());
+            self.rhythm.open(&again.reading);
             self.window = Some([again.clone(), again]);
             self.always = self.always.map(Reading::anew);
         }
@@ -330,8 +320,6 @@ impl Gauge {
                 self.end_gap(None);
             }
         }
-        self.rhythm.forget_window();
-        self.closed = self.closed.map(Reading::anew);
         let all = reading.used.saturating_sub(self.began).as_secs_f64();
         self.began = reading.used;
         let unseen = self.part_unseen(unseen, counted);

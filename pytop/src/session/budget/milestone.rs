@@ -190,6 +190,7 @@ impl Milestone {
         match &self.state {
             State::Trying(_, numbers, _) => numbers.fall(),
             State::Counting(counting) => counting.tally.falls(),
+            State::Found(_) => true,
             _ => false,
         }
     }

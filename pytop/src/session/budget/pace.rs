@@ -30,15 +30,19 @@ const LEAST_USED: f64 = 0.05;
 /// What the process may lose at once before it is counted in windows, in seconds: the calls of a
 /// program that starts should not make an estimate of it.
 const BURST: f64 = 0.025;
-/// What it can owe at most, in short windows; what it lost beyond that before it was found out is forgiven.
+/// What it can owe at most, in short windows, but for two windows in any case; what it lost beyond that before
+/// it was found out is forgiven.
 const DEBT: f64 = 4.0;
+const WINDOWS_OWED: f64 = 2.0;
 
 /// Windows keep to so much of what is allowed, as the cost of a hit is known to a third only.
 const MARGIN: f64 = 0.8;
 /// Processor time from one window to the next, in seconds, unless they get too short.
 const PERIOD: f64 = 0.110;
-/// Likewise where windows have to be longer, to have several passes of a milestone each.
+/// Likewise where windows have to be longer, to have several passes of a milestone each, and where even those
+/// hardly have two.
 const LONG_PERIOD: f64 = 0.500;
+const LONGEST_PERIOD: f64 = 1.0;
 /// The shortest window, in seconds of the process's processor time.
 const WINDOW: f64 = 0.003;
 /// After this time a window is opened on trial, should the process have become so quiet that it
@@ -68,6 +72,14 @@ pub(super) enum Step {
     Close,
     /// They stay: there are no windows any more.
     Settle,
+}
+
+/// How long windows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    Short,
+    Long,
+    Longest,
 }
 
 /// What has become of a process since the look before.
@@ -133,8 +145,12 @@ impl Pace {
     }
 
     /// Makes windows longer and rarer, or as short as can be.
-    pub(super) fn lengthen(&mut self, is_long: bool) {
-        self.period = if is_long { LONG_PERIOD } else { PERIOD };
+    pub(super) fn lengthen(&mut self, length: Length) {
+        self.period = match length {
+            Length::Short => PERIOD,
+            Length::Long => LONG_PERIOD,
+            Length::Longest => LONGEST_PERIOD,
+        };
     }
 
     /// The part of its processor time that the process may lose.
@@ -175,8 +191,8 @@ impl Pace {
             State::Always { .. } => BURST,
             State::Closed { .. } | State::Open { .. } => self.price().max(BURST),
         };
-        self.account = (self.account + earned - look.spent)
-            .clamp(-DEBT * PERIOD * MARGIN * self.allowed, most);
+        let debt = (DEBT * PERIOD * MARGIN * self.allowed).max(WINDOWS_OWED * self.price());
+        self.account = (self.account + earned - look.spent).clamp(-debt, most);
         self.due = look.at + LOOK;
         match self.state {
             State::Always { since } => {

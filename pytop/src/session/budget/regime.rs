@@ -11,7 +11,7 @@ use std::mem;
 use foldhash::HashMap;
 
 use super::reading::{CAREFUL, HitCost, Key, Look, Reading, Span};
-use super::rhythm::Progress;
+use super::rhythm::Step;
 
 /// Own work from one call to the next takes at least so long, in seconds: no interpreter enters and
 /// leaves a frame in less. In 3.14 it takes 9 on a processor of 2025.
@@ -31,8 +31,11 @@ const RECENT: usize = 8;
 /// A process may have been so much busier outside of windows than in them, by the clock, before that is
 /// taken for a change of what it does.
 const BUSIER: f64 = 2.0;
-/// So many windows tell how exactly parts of passes tell, which is never known better than to such a part.
-const TELLING_WINDOWS: usize = 3;
+/// So many steps do, from one pass to the next, if they differ by no more than such a part.
+const RECENT_STEPS: usize = 32;
+const EVEN: f64 = 0.3;
+/// So many steps tell how far they differ. What they tell may be off by such a part at least.
+const TELLING_STEPS: f64 = 3.0;
 const LEAST_OFF: f64 = 0.01;
 /// Hits take as long, and milestones are passed as often, up to these factors.
 const ALIKE: f64 = 1.5;
@@ -56,6 +59,8 @@ pub(super) struct Window {
     pub(super) careful: f64,
     /// Those of functions that have lasted.
     pub(super) functions: Vec<(Key, f64)>,
+    /// From one pass of the milestone to the next.
+    pub(super) steps: Vec<Step>,
 }
 
 impl Window {
@@ -69,6 +74,7 @@ impl Window {
             hits: last.reading.hits.saturating_sub(first.reading.hits) as f64,
             careful: last.reading.careful.saturating_sub(first.reading.careful) as f64,
             functions: functions.filter(|(_, hits)| *hits > 0.0).collect(),
+            steps: Vec::new(),
         }
     }
 
@@ -86,6 +92,7 @@ impl Window {
             functions: functions
                 .map(|(key, calls)| (*key, *calls as f64 * part))
                 .collect(),
+            steps: Vec::new(),
         }
     }
 
@@ -165,15 +172,6 @@ impl Sample {
     }
 }
 
-/// How often a window has passed the milestone: passes and hits.
-#[derive(Clone, Copy, Debug)]
-struct Passed {
-    /// Whole passes.
-    counted: Sample,
-    /// With parts of them, if their rhythm tells.
-    exact: Option<Sample>,
-}
-
 /// What the windows of a process say that were alike.
 #[derive(Debug, Default)]
 pub(super) struct Regime {
@@ -189,7 +187,9 @@ pub(super) struct Regime {
     /// Hits and processor time of each of the last windows.
     recent: VecDeque<Sample>,
     /// Hits and passes of the milestone there.
-    passed: VecDeque<Passed>,
+    passed: VecDeque<Sample>,
+    /// From one pass to the next, likewise.
+    steps: VecDeque<Sample>,
     /// The time between two windows of this regime, likewise.
     stayed: Span,
     /// What is told by it: the time outside of windows beside which it was met.
@@ -203,7 +203,7 @@ pub(super) struct Regime {
 impl Regime {
     /// The window is likely to be of this regime.
     pub(super) fn is_of(&self, window: &Window) -> bool {
-        let passed = all(self.passed.iter().map(|window| window.counted));
+        let passed = all(&self.passed);
         let is_in_step = window.span.known <= 0.0
             || passed.amount <= 0.0
             || window.passed().inverse().is_like(&passed.inverse());
@@ -276,18 +276,9 @@ impl Regime {
                 ..window.span
             },
             functions: window.functions.clone(),
+            steps: Vec::new(),
             ..*window
         });
-    }
-
-    /// More is known of how often the last window has passed the milestone.
-    pub(super) fn refine(&mut self, progress: Progress) {
-        if let Some(passed) = self.passed.back_mut() {
-            passed.exact = Some(Sample {
-                amount: progress.passes,
-                number: progress.hits,
-            });
-        }
     }
 
     /// Takes in a window.
@@ -300,15 +291,16 @@ impl Regime {
             *self.functions.entry(*key).or_default() += hits;
         }
         self.unknown += window.unknown();
-        push(&mut self.recent, window.worked());
+        push(&mut self.recent, window.worked(), RECENT);
         if window.span.known > 0.0 {
-            push(
-                &mut self.passed,
-                Passed {
-                    counted: window.passed(),
-                    exact: None,
-                },
-            );
+            push(&mut self.passed, window.passed(), RECENT);
+        }
+        for step in &window.steps {
+            let step = Sample {
+                amount: step.passes,
+                number: step.hits,
+            };
+            push(&mut self.steps, step, RECENT_STEPS);
         }
     }
 
@@ -326,9 +318,15 @@ impl Regime {
         self.functions.retain(|_, hits| *hits > GONE);
     }
 
+    /// Windows have been too short for two passes of the milestone.
+    pub(super) fn has_few_steps(&self) -> bool {
+        self.passed.len() > 1 && (self.steps.len() as f64) < TELLING_STEPS
+    }
+
     /// Passes were of another milestone, or there was none.
     pub(super) fn forget_passes(&mut self) {
         self.passed.clear();
+        self.steps.clear();
         self.stayed = Span::default();
         (self.within.passed, self.within.known) = (0.0, 0.0);
     }
@@ -424,7 +422,7 @@ impl Regime {
         More {
             calls: by_work.min(by_clock),
             by_milestones: false,
-            off: work_off.hypot(spread(self.recent.iter(), each.recip()).unwrap_or(1.0)),
+            off: work_off.hypot(spread(&self.recent, each.recip()).unwrap_or(1.0)),
             least_off: if by_work > by_clock { 1.0 } else { 0.0 },
             edges: 0.0,
         }
@@ -441,41 +439,41 @@ impl Regime {
         })
     }
 
-    /// Calls from one pass of the milestone to the next, and how far off that may be, as a part of it: by the
-    /// number of passes, or by parts of them, whichever differs less from window to window.
+    /// Calls from one pass of the milestone to the next, and how far off that may be, as a part of it.
     fn calls_of_pass(&self) -> Option<(f64, f64)> {
-        let of_pass = |windows: &[Sample]| {
-            let Sample { amount, number } = all(windows.iter().copied());
+        self.calls_of_step().or_else(|| {
+            let Sample { amount, number } = all(&self.passed);
             let each = (amount > 0.0).then(|| number / amount)?;
-            // A few windows do not tell whether passes come at equal distances.
-            let by_chance = amount.sqrt().recip();
-            let spread = (windows.len() > 1).then(|| spread(windows.iter(), each));
-            Some((each, amount, by_chance, spread.flatten()))
-        };
-        let counted: Vec<_> = self.passed.iter().map(|window| window.counted).collect();
-        let exact: Vec<_> = self.passed.iter().filter_map(|window| window.exact).collect();
-        let windows = counted.len() as f64;
-        let counted = of_pass(&counted).map(|(each, amount, by_chance, spread)| {
-            // Of passes that come at equal distances, a window has one more or less by chance.
-            let rounded = (windows / 6.0).sqrt() / amount;
-            (each, spread.map_or(by_chance, |off| off.max(rounded)))
-        });
-        let is_telling = exact.len() >= TELLING_WINDOWS;
-        let exact = of_pass(&exact).map(|(each, _, by_chance, spread)| {
-            let spread = spread.filter(|_| is_telling);
-            (each, spread.map_or(by_chance, |off| off.max(LEAST_OFF)))
-        });
-        match (counted, exact) {
-            (Some(counted), Some(exact)) if is_telling && counted.1 < exact.1 => Some(counted),
-            (counted, exact) => exact.or(counted),
-        }
+            let windows = self.passed.len() as f64;
+            // Of passes that come at equal distances, a window has one more or less by chance; a single
+            // window does not tell whether they do.
+            let by_chance = if windows < 2.0 {
+                amount.sqrt().recip()
+            } else {
+                (windows / 6.0).sqrt() / amount
+            };
+            let spread = spread(&self.passed, each).unwrap_or(0.0);
+            Some((each, spread.max(by_chance)))
+        })
+    }
+
+    /// Likewise, by whole steps, if these are about equally long.
+    fn calls_of_step(&self) -> Option<(f64, f64)> {
+        let steps = self.steps.len() as f64;
+        let Sample { amount, number } = all(&self.steps);
+        let each = (amount > 0.0).then(|| number / amount)?;
+        let spread = spread(&self.steps, each).filter(|_| steps >= TELLING_STEPS);
+        // As a part of a step, that is.
+        let is_even = spread.is_none_or(|spread| spread * steps.sqrt() <= EVEN);
+        let off = spread.map_or(amount.sqrt().recip(), |spread| spread.max(LEAST_OFF));
+        is_even.then_some((each, off))
     }
 }
 
 /// The sum of what windows have.
-fn all(windows: impl Iterator<Item = Sample>) -> Sample {
+fn all(windows: &VecDeque<Sample>) -> Sample {
     let mut all = Sample::default();
-    windows.for_each(|window| all.add(window));
+    windows.iter().for_each(|window| all.add(*window));
     all
 }
 
@@ -514,8 +512,8 @@ fn sum(functions: &[(&Key, &f64)]) -> f64 {
     functions.iter().map(|(_, hits)| **hits).sum()
 }
 
-fn push<T>(windows: &mut VecDeque<T>, window: T) {
-    if windows.len() == RECENT {
+fn push(windows: &mut VecDeque<Sample>, window: Sample, most: usize) {
+    if windows.len() == most {
         windows.pop_front();
     }
     windows.push_back(window);
@@ -553,7 +551,7 @@ fn positive(left: f64, cost: HitCost) -> f64 {
 
 /// How far the number of all these windows may be off by chance, each of which should have `each` for
 /// each of its amount, as a part of it: they are a sample. `None` where there are too few.
-fn spread<'a>(windows: impl Iterator<Item = &'a Sample>, each: f64) -> Option<f64> {
+fn spread(windows: &VecDeque<Sample>, each: f64) -> Option<f64> {
     let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
     for Sample { amount, number } in windows {
         count += 1.0;

@@ -15,8 +15,8 @@ const LONG: f64 = 0.1;
 /// Passes in a look that a milestone has at least: a window is to have some.
 const ENOUGH: u64 = 30;
 /// Passes in a second of its own time that are often. Where calls are all that a process does, its windows
-/// have a thousandth of that, and what lies between two passes has to be told by their rhythm.
-const OFTEN: f64 = 600.0;
+/// have a thousandth of that: a few, if they do not come in bursts.
+const OFTEN: f64 = 3_000.0;
 /// Looks at most.
 const STAGES: usize = 8;
 /// What is passed more often than this times what is allowed is left out at once. How often it is in
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn one_that_is_passed_seldom_is_told_apart() {
-        assert_eq!(search(&[20e6, 550.0, 450.0]).0, Outcome::Seldom(1));
+        assert_eq!(search(&[20e6, 2.5e3, 2e3]).0, Outcome::Seldom(1));
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn it_has_an_end() {
-        let rates: Vec<f64> = (0..48).map(|place| 500.0 + f64::from(place)).collect();
+        let rates: Vec<f64> = (0..48).map(|place| 2e3 + f64::from(place)).collect();
         let (outcome, used) = search(&rates);
         assert!(matches!(outcome, Outcome::Seldom(_) | Outcome::Nothing));
         assert!(used < 1.0, "{used}");

@@ -48,6 +48,9 @@ const SLOWS: f64 = 0.99;
 const CLOSELY: f64 = 4.0;
 /// Looks that told nothing, in excess of those that did, after which a tally is lost.
 const LOST: u32 = 6;
+/// So many times a number leaps up, and is another one each time, until it is taken for one that does so again
+/// and again.
+const LEAPS: u32 = 3;
 /// In windows the pace of what counts along is at most such a part of what it is outside. In less processor
 /// time, in seconds, there is nothing to be said of that.
 pub(super) const SLOWER: (f64, f64) = (0.7, 0.001);
@@ -116,6 +119,8 @@ pub(super) struct Tally {
     falls: u32,
     /// Looks that told nothing, in excess of those that did.
     silent: u32,
+    /// It has become far greater all of a sudden, so often.
+    leaps: u32,
     state: State,
     /// Passes and seconds of the last look outside of windows: it may have stopped meanwhile, as the next one
     /// tells.
@@ -155,6 +160,7 @@ impl Tally {
             },
             falls: if falls { FALLS } else { 0 },
             silent: 0,
+            leaps: 0,
             state: State::Growing,
             pending: None,
         }
@@ -167,7 +173,7 @@ impl Tally {
 
     /// Whether it is another number most of the time.
     pub(super) fn is_lost(&self) -> bool {
-        self.silent >= LOST
+        self.silent >= LOST || self.leaps >= LEAPS
     }
 
     /// It falls now and then.
@@ -235,6 +241,8 @@ impl Tally {
         let (seconds, grown) = self.seen.until(&now);
         self.seen = now;
         let fell = is_jump(grown, seconds * self.paces.outside);
+        // What begins anew falls: its place is another number's in turn.
+        self.leaps += u32::from(fell && grown.cast_signed() > 0);
         self.falls = if fell {
             FALLS
         } else {

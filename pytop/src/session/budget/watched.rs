@@ -163,17 +163,12 @@ impl Watched {
         step
     }
 
-    /// Has the next look come soon where the process has to be looked at closely.
+    /// Has the next look come soon if a window is open.
     fn hasten(&mut self, now: Instant) {
-        let is_wanted = if self.pace.is_open() {
-            self.milestone.wants_looks()
-        } else {
-            self.gauge.wants_looks()
-        };
-        if self.is_hot && is_wanted {
-            self.pace.hasten(now, Duration::ZERO);
-        } else if self.is_hot && self.pace.is_open() {
-            self.pace.hasten(now, HASTY);
+        if self.is_hot && self.pace.is_open() {
+            let is_wanted = self.milestone.wants_looks();
+            let within = if is_wanted { Duration::ZERO } else { HASTY };
+            self.pace.hasten(now, within);
         }
     }
 
@@ -189,7 +184,6 @@ impl Watched {
         self.gauge.close(self.seen.clone());
         attachments.dismiss(self.pid);
         self.clock.sharpen();
-        self.hasten(Instant::now());
         !std::mem::replace(&mut self.is_hot, true)
     }
 
