@@ -280,9 +280,14 @@ impl Gauge {
         self.doubts = 0;
     }
 
-    /// Windows are too short for two passes of the milestone.
-    pub(super) fn wants_longer_windows(&self) -> bool {
-        self.regimes.last().is_some_and(Regime::has_few_steps)
+    /// Windows have been too short for two passes of the milestone, and so is the one that is open so far.
+    pub(super) fn wants_step(&self) -> bool {
+        !self.rhythm.has_step() && self.regimes.last().is_some_and(Regime::wants_step)
+    }
+
+    /// Windows do not tell how many calls there are to a pass of the milestone.
+    pub(super) fn has_no_steps(&self) -> bool {
+        self.regimes.last().is_some_and(Regime::has_no_steps)
     }
 
     /// Estimates in a row that were not made by the milestone although there was one.
@@ -405,7 +410,7 @@ impl Gauge {
             if Some(number) == last
                 && waits
                 && more.is_poor(POOR)
-                && regime.is_silent()
+                && (regime.is_silent() || regime.wants_step())
                 && regime.outside.elapsed < PATIENCE
             {
                 told.wait(&more);

@@ -1,15 +1,15 @@
 //! The milestones of the processes that are counted in windows: see [`Gauge`](super::gauge::Gauge) for
 //! what they are good for, and [`Search`] for how one is found.
 //!
-//! Where no place is passed seldom enough to be cheap, and often enough to tell, a number in the memory of
-//! the process may count along, which then is the milestone: see [`tally`](super::tally). If none does, it
-//! is the place that is passed too rarely, if there is one. A number that stands still may have another one
-//! take its place, which is looked for while it is kept.
+//! Where no place is passed seldom enough to be cheap, and often enough to tell, or one that is has told
+//! nothing, a number in the memory of the process may count along, which then is the milestone: see
+//! [`tally`](super::tally). A number that stands still may have another one take its place, which is looked for
+//! while it is kept.
 //!
 //! ```text
 //!               60 places                 one of them
 //!   Resting ───────────────▶ Searching ─────────────────▶ Found ────────┐
-//!      ▲                         │ none, or hardly                      │
+//!      ▲                         │ none                                 │
 //!      │                         ▼             in windows               │
 //!      │                     Comparing ─────▶ Trying ─────▶ Counting ───┤
 //!      │                         │ no number      │ none counts along   │
@@ -46,8 +46,8 @@ const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(
 pub(super) struct Milestone {
     state: State,
     rest: Duration,
-    /// The last one was a number, or none can be looked for.
-    prefers_places: bool,
+    /// The last one was a place, which was of no use.
+    prefers_numbers: bool,
     /// Comparisons in a row whose numbers had stopped before one could be chosen.
     tries: u32,
     /// Passes of this interval, of all places.
@@ -127,7 +127,7 @@ impl Milestone {
         Self {
             state: State::Resting { until: now },
             rest: REST.0,
-            prefers_places: false,
+            prefers_numbers: false,
             tries: 0,
             passes: 0,
         }
@@ -180,8 +180,8 @@ impl Milestone {
         matches!(self.state, State::Counting(_))
     }
 
-    /// A window has to be long to have several passes.
-    pub(super) fn wants_long_windows(&self) -> bool {
+    /// It is a place. A window has to be long to have several passes of one.
+    pub(super) fn is_place(&self) -> bool {
         matches!(self.state, State::Found(_))
     }
 
@@ -309,7 +309,7 @@ impl Milestone {
     /// Gives up what there is, for some time.
     pub(super) fn give_up(&mut self, now: Instant) {
         release(self.take_probes());
-        self.prefers_places = matches!(self.state, State::Counting(_));
+        self.prefers_numbers = matches!(self.state, State::Found(_));
         let until = now + self.rest;
         self.state = State::Resting { until };
         self.rest = (self.rest * 2).min(REST.1);

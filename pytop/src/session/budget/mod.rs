@@ -33,7 +33,7 @@ use nix::time::{ClockId, clock_gettime};
 use self::arrivals::Arrivals;
 use self::besides::Index;
 use self::milestone::finding::{Milestones, Searched, free_counter, price};
-use self::pace::{Length, Step};
+use self::pace::Step;
 use self::reading::Reading;
 use self::watched::{UNMEASURED, Watched};
 use super::attachments::{Attachments, File, release};
@@ -257,12 +257,11 @@ impl Budget {
                 milestones.begin_anew(process, found);
                 is_free = !found.is_searched();
             }
-            let is_long = found.wants_long_windows() && self.interval.1 >= LONG_INTERVAL;
-            watched.pace.lengthen(match is_long {
-                true if watched.gauge.wants_longer_windows() => Length::Longest,
-                true => Length::Long,
-                false => Length::Short,
-            });
+            let is_long = found.is_place() && self.interval.1 >= LONG_INTERVAL;
+            watched.pace.lengthen(is_long);
+            watched
+                .pace
+                .be_patient(is_long && watched.gauge.wants_step());
         }
     }
 

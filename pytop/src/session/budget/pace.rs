@@ -30,19 +30,18 @@ const LEAST_USED: f64 = 0.05;
 /// What the process may lose at once before it is counted in windows, in seconds: the calls of a
 /// program that starts should not make an estimate of it.
 const BURST: f64 = 0.025;
-/// What it can owe at most, in short windows, but for two windows in any case; what it lost beyond that before
-/// it was found out is forgiven.
+/// What it can owe at most, in short windows; what it lost beyond that before it was found out is forgiven.
 const DEBT: f64 = 4.0;
-const WINDOWS_OWED: f64 = 2.0;
 
 /// Windows keep to so much of what is allowed, as the cost of a hit is known to a third only.
 const MARGIN: f64 = 0.8;
 /// Processor time from one window to the next, in seconds, unless they get too short.
 const PERIOD: f64 = 0.110;
-/// Likewise where windows have to be longer, to have several passes of a milestone each, and where even those
-/// hardly have two.
+/// Likewise where windows have to be longer, to have several passes of a milestone each.
 const LONG_PERIOD: f64 = 0.500;
-const LONGEST_PERIOD: f64 = 1.0;
+/// Where even these have less than two, one goes on until it has: for what may be lost in so many seconds of
+/// processor time, and for so many seconds at most.
+const PATIENCE: (f64, f64) = (5.0, 0.2);
 /// The shortest window, in seconds of the process's processor time.
 const WINDOW: f64 = 0.003;
 /// After this time a window is opened on trial, should the process have become so quiet that it
@@ -72,14 +71,6 @@ pub(super) enum Step {
     Close,
     /// They stay: there are no windows any more.
     Settle,
-}
-
-/// How long windows are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Length {
-    Short,
-    Long,
-    Longest,
 }
 
 /// What has become of a process since the look before.
@@ -118,6 +109,8 @@ pub(super) struct Pace {
     account: f64,
     /// From one window to the next, likewise.
     period: f64,
+    /// Windows go on for more than their price.
+    is_patient: bool,
     state: State,
     /// When it was last looked at.
     seen: Instant,
@@ -135,6 +128,7 @@ impl Pace {
             allowed,
             account: BURST,
             period: PERIOD,
+            is_patient: false,
             state: State::Always { since: now },
             seen: now,
             due: now + LOOK,
@@ -145,12 +139,13 @@ impl Pace {
     }
 
     /// Makes windows longer and rarer, or as short as can be.
-    pub(super) fn lengthen(&mut self, length: Length) {
-        self.period = match length {
-            Length::Short => PERIOD,
-            Length::Long => LONG_PERIOD,
-            Length::Longest => LONGEST_PERIOD,
-        };
+    pub(super) fn lengthen(&mut self, is_long: bool) {
+        self.period = if is_long { LONG_PERIOD } else { PERIOD };
+    }
+
+    /// Has windows go on for what they are open for, or close when they have cost enough.
+    pub(super) fn be_patient(&mut self, is_patient: bool) {
+        self.is_patient = is_patient;
     }
 
     /// The part of its processor time that the process may lose.
@@ -161,6 +156,12 @@ impl Pace {
     /// What a window may cost, in seconds of processor time.
     pub(super) fn price(&self) -> f64 {
         self.period * MARGIN * self.allowed
+    }
+
+    /// What one may cost that has to go on, likewise.
+    fn patience(&self) -> f64 {
+        let (period, most) = PATIENCE;
+        (period * MARGIN * self.allowed).min(most)
     }
 
     /// When to look next.
@@ -191,7 +192,12 @@ impl Pace {
             State::Always { .. } => BURST,
             State::Closed { .. } | State::Open { .. } => self.price().max(BURST),
         };
-        let debt = (DEBT * PERIOD * MARGIN * self.allowed).max(WINDOWS_OWED * self.price());
+        let debt = (DEBT * PERIOD * MARGIN * self.allowed).max(match self.state {
+            State::Always { .. } => 0.0,
+            State::Open { .. } => self.price() + self.patience(),
+            // That of a window stays until it is paid.
+            State::Closed { .. } => -self.account,
+        });
         self.account = (self.account + earned - look.spent).clamp(-debt, most);
         self.due = look.at + LOOK;
         match self.state {
@@ -271,7 +277,12 @@ impl Pace {
 
     /// Looks at an open window.
     fn judge(&mut self, at: Instant, since: Instant, used: f64, spent: f64) -> Step {
-        if used >= WINDOW && spent >= self.price() {
+        let enough = if self.is_patient {
+            self.patience().max(self.price())
+        } else {
+            self.price()
+        };
+        if used >= WINDOW && spent >= enough {
             self.calm = 0;
             return self.close(at);
         }

@@ -34,6 +34,10 @@ const BUSIER: f64 = 2.0;
 /// So many steps do, from one pass to the next, if they differ by no more than such a part.
 const RECENT_STEPS: usize = 32;
 const EVEN: f64 = 0.3;
+/// After so many windows without a step there will hardly be one.
+const TRIES: usize = 3;
+/// Passes of a window that tell without steps.
+const HANDFUL: f64 = 5.0;
 /// So many steps tell how far they differ. What they tell may be off by such a part at least.
 const TELLING_STEPS: f64 = 3.0;
 const LEAST_OFF: f64 = 0.01;
@@ -318,9 +322,17 @@ impl Regime {
         self.functions.retain(|_, hits| *hits > GONE);
     }
 
-    /// Windows have been too short for two passes of the milestone.
-    pub(super) fn has_few_steps(&self) -> bool {
-        self.passed.len() > 1 && (self.steps.len() as f64) < TELLING_STEPS
+    /// Windows are too short for two passes of the milestone, as far as can be said after so few.
+    pub(super) fn wants_step(&self) -> bool {
+        (1..=TRIES).contains(&self.passed.len()) && self.steps.is_empty()
+    }
+
+    /// Windows hold no step, nor a handful of passes each.
+    pub(super) fn has_no_steps(&self) -> bool {
+        let passed = all(&self.passed);
+        self.passed.len() > TRIES
+            && self.steps.is_empty()
+            && passed.amount < HANDFUL * self.passed.len() as f64
     }
 
     /// Passes were of another milestone, or there was none.

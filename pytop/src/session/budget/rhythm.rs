@@ -71,6 +71,10 @@ impl Rhythm {
         }
     }
 
+    pub(super) fn has_step(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
     /// The steps so far.
     pub(super) fn take(&mut self) -> Vec<Step> {
         std::mem::take(&mut self.steps)

@@ -14,9 +14,6 @@
 const LONG: f64 = 0.1;
 /// Passes in a look that a milestone has at least: a window is to have some.
 const ENOUGH: u64 = 30;
-/// Passes in a second of its own time that are often. Where calls are all that a process does, its windows
-/// have a thousandth of that: a few, if they do not come in bursts.
-const OFTEN: f64 = 3_000.0;
 /// Looks at most.
 const STAGES: usize = 8;
 /// What is passed more often than this times what is allowed is left out at once. How often it is in
@@ -46,8 +43,6 @@ pub(super) enum Outcome {
     Narrow,
     /// This is it.
     Found(u64),
-    /// This is it, but it is passed so seldom that windows tell little.
-    Seldom(u64),
     /// There is none.
     Nothing,
 }
@@ -98,11 +93,7 @@ impl Search {
             .partition(|(_, passes)| share(*passes) <= good);
         let best = fine.into_iter().max_by_key(|(_, passes)| *passes);
         let best = best.or_else(|| dear.into_iter().min_by_key(|(_, passes)| *passes));
-        match best {
-            Some((place, passes)) if passes as f64 >= OFTEN * own => Outcome::Found(place),
-            Some((place, _)) => Outcome::Seldom(place),
-            None => Outcome::Nothing,
-        }
+        best.map_or(Outcome::Nothing, |(place, _)| Outcome::Found(place))
     }
 }
 
@@ -166,11 +157,6 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_passed_seldom_is_told_apart() {
-        assert_eq!(search(&[20e6, 2.5e3, 2e3]).0, Outcome::Seldom(1));
-    }
-
-    #[test]
     fn there_may_be_none() {
         assert_eq!(search(&[]).0, Outcome::Nothing);
         assert_eq!(search(&[0.0, 10.0, 200.0]).0, Outcome::Nothing);
@@ -179,9 +165,9 @@ mod tests {
 
     #[test]
     fn it_has_an_end() {
-        let rates: Vec<f64> = (0..48).map(|place| 2e3 + f64::from(place)).collect();
+        let rates: Vec<f64> = (0..48).map(|place| 500.0 + f64::from(place)).collect();
         let (outcome, used) = search(&rates);
-        assert!(matches!(outcome, Outcome::Seldom(_) | Outcome::Nothing));
+        assert!(matches!(outcome, Outcome::Found(_) | Outcome::Nothing));
         assert!(used < 1.0, "{used}");
     }
 }

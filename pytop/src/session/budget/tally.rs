@@ -107,6 +107,12 @@ pub(super) fn is_jump(grown: u32, expected: f64) -> bool {
     f64::from(grown) > expected * JUMP.0 + JUMP.1
 }
 
+/// What has grown by far more than it should has not begun anew: one that does so falls. Its place is another
+/// number's in turn, or it counts in large steps.
+fn is_leap(grown: u32) -> bool {
+    grown.cast_signed() > 0
+}
+
 /// A number that counts along.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tally {
@@ -121,6 +127,9 @@ pub(super) struct Tally {
     silent: u32,
     /// It has become far greater all of a sudden, so often.
     leaps: u32,
+    /// It has stood still although functions were called: the index of a loop that begins anew lies elsewhere
+    /// for some time.
+    roams: bool,
     state: State,
     /// Passes and seconds of the last look outside of windows: it may have stopped meanwhile, as the next one
     /// tells.
@@ -161,6 +170,7 @@ impl Tally {
             falls: if falls { FALLS } else { 0 },
             silent: 0,
             leaps: 0,
+            roams: false,
             state: State::Growing,
             pending: None,
         }
@@ -217,7 +227,10 @@ impl Tally {
     /// does not count these, or there is nothing to be counted.
     pub(super) fn learn(&mut self, hits: f64, seconds: f64) {
         match self.state {
-            State::Still | State::Idle if hits > 0.0 => self.state = State::Still,
+            State::Still | State::Idle if hits > 0.0 => {
+                self.state = State::Still;
+                self.roams = true;
+            }
             State::Still | State::Idle if seconds >= IDLE => self.state = State::Idle,
             State::Growing | State::Wrong | State::Still | State::Idle => {}
         }
@@ -241,8 +254,7 @@ impl Tally {
         let (seconds, grown) = self.seen.until(&now);
         self.seen = now;
         let fell = is_jump(grown, seconds * self.paces.outside);
-        // What begins anew falls: its place is another number's in turn.
-        self.leaps += u32::from(fell && grown.cast_signed() > 0);
+        self.leaps += u32::from(fell && is_leap(grown));
         self.falls = if fell {
             FALLS
         } else {
@@ -255,6 +267,11 @@ impl Tally {
             Side::Outside => self.close_pace(reader).map(|pace| pace * seconds),
             Side::Opening => None,
         };
+        if self.roams && side == Side::Outside && passes.is_some_and(|passes| passes <= 0.0) {
+            self.state = State::Still;
+            self.pending = None;
+            return;
+        }
         if side == Side::Within && !fell && passes.is_none() {
             self.state = State::Wrong;
         }
@@ -329,7 +346,8 @@ impl Tally {
         let distance = (growth / self.paces.outside).clamp(shortest, longest);
         let (seconds, grown) = reader.read_twice(self.address, distance)?;
         let is_close = seconds * CLOSELY >= distance && seconds <= distance * CLOSELY;
-        let is_it = is_close && !is_jump(grown, seconds * self.paces.outside);
-        is_it.then(|| f64::from(grown) / seconds)
+        let fell = is_jump(grown, seconds * self.paces.outside);
+        self.leaps += u32::from(is_close && fell && is_leap(grown));
+        (is_close && !fell).then(|| f64::from(grown) / seconds)
     }
 }

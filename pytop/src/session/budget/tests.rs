@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use foldhash::HashMap;
 
 use super::gauge::{Estimated, Gauge};
-use super::pace::{self, Length, Pace, Step};
+use super::pace::{self, Pace, Step};
 use super::reading::{HitCost, Key, Look, Passes, Reading};
 
 /// The cost of a hit in seconds.
@@ -292,7 +292,7 @@ fn a_milestone_tells_what_the_cost_of_a_hit_does_not() {
             let mut made = Made::new(0.05, work, 1.0);
             made.hit = HIT * off;
             made.milestone = Some(Passing::Work(50e-6));
-            made.pace.lengthen(Length::Long);
+            made.pace.lengthen(true);
             let (with, uncertainty) = told_to_real(&mut made);
             let what = format!("{off} {work}: {without} {with} {uncertainty}");
             assert!((0.96..1.04).contains(&with), "{what}");

@@ -7,10 +7,10 @@ use foldhash::HashMap;
 
 use super::gauge::{Estimated, Gauge};
 use super::milestone::Milestone;
-use super::{HASTY, monotonic};
 use super::pace::{self, Pace, Step};
 use super::reading::{HitCost, Key, Look, Reading};
 use super::tally::Side;
+use super::{HASTY, monotonic};
 use crate::model::Method;
 use crate::probe::{Busiest, Frame, Kernel, ProcessClock};
 use crate::session::attachments::{Attachments, File};
@@ -222,7 +222,8 @@ impl Watched {
         // What a number in memory is depends on what all threads do.
         let misleads = self.milestone.is_number() && self.clock.busiest() == Busiest::Nobody;
         let is_doubted = self.milestone.is_found() && self.gauge.doubts() >= DOUBTS;
-        if misleads || is_doubted {
+        let is_rare = self.milestone.is_place() && self.gauge.has_no_steps();
+        if misleads || is_doubted || is_rare {
             self.milestone.give_up(now);
         }
         estimated

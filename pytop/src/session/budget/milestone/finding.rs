@@ -128,19 +128,19 @@ impl Milestones {
             State::Searching(searching) => {
                 self.go_on_among_places(process, milestone, searching, (counter, price), kernel);
             }
-            State::Comparing(comparing, seldom) => match comparing.go_on(process.used, clock) {
+            State::Comparing(comparing, place) => match comparing.go_on(process.used, clock) {
                 comparing::Outcome::GoOn(comparing) => {
-                    milestone.state = State::Comparing(comparing, seldom);
+                    milestone.state = State::Comparing(comparing, place);
                 }
                 comparing::Outcome::Found(memory, numbers, _) => {
-                    milestone.state = State::Trying(memory, numbers, seldom);
+                    milestone.state = State::Trying(memory, numbers, place);
                 }
             },
             State::Counting(counting) => {
                 milestone.state = State::Counting(counting);
                 go_on_anew(process, milestone, clock);
             }
-            State::Trying(memory, numbers, seldom) => match (numbers.choose(), seldom) {
+            State::Trying(memory, numbers, place) => match (numbers.choose(), place) {
                 (Some(tally), _) => {
                     let judged = Judged {
                         passes: tally.passes().count,
@@ -156,11 +156,11 @@ impl Milestones {
                         rest: AGAIN,
                     });
                 }
-                (None, seldom) if numbers.have_stopped() && milestone.tries < TRIES => {
+                (None, place) if numbers.have_stopped() && milestone.tries < TRIES => {
                     milestone.tries += 1;
-                    self.compare(process, milestone, seldom, true);
+                    self.compare(process, milestone, place, true);
                 }
-                (None, Some(seldom)) => take_place(process, milestone, seldom, counter, kernel),
+                (None, Some(place)) => take_place(process, milestone, place, counter, kernel),
                 (None, None) => milestone.give_up(until),
             },
             other => milestone.state = other,
@@ -194,16 +194,15 @@ impl Milestones {
                 searching.first = SEARCHED - searching.first;
                 self.count(process, milestone, searching, kernel);
             }
-            Outcome::Found(place) | Outcome::Seldom(place) => {
+            Outcome::Found(place) => {
                 let chosen = Chosen {
                     place,
                     thread: searching.thread,
                 };
-                let is_often = matches!(outcome, Outcome::Found(_));
-                if is_often || milestone.prefers_places || !searching.is_alone {
-                    take_place(process, milestone, chosen, counter, kernel);
-                } else {
+                if milestone.prefers_numbers && searching.is_alone {
                     self.compare(process, milestone, Some(chosen), searching.is_alone);
+                } else {
+                    take_place(process, milestone, chosen, counter, kernel);
                 }
             }
             Outcome::Nothing | Outcome::GoOn => {
@@ -218,16 +217,15 @@ impl Milestones {
         &mut self,
         process: Searched<'_>,
         milestone: &mut Milestone,
-        seldom: Option<Chosen>,
+        place: Option<Chosen>,
         is_alone: bool,
     ) {
         let root = self.root.as_ref().filter(|_| is_alone);
         let comparing = root.and_then(|root| Comparing::begin(root, process.pid, process.used));
         if let Some(comparing) = comparing {
-            milestone.state = State::Comparing(comparing, seldom);
+            milestone.state = State::Comparing(comparing, place);
         } else {
             milestone.give_up(Instant::now());
-            milestone.prefers_places = true;
         }
     }
 
