@@ -90,3 +90,64 @@ fn last_pass(reading: &Reading) -> Option<(f64, Duration)> {
 fn seconds(from: Duration, to: Duration) -> f64 {
     to.saturating_sub(from).as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::budget::reading::Passes;
+
+    /// A process with such hits, and passes of which the last was then, in milliseconds.
+    fn reading(at: u64, hits: u64, passes: f64, last: u64) -> Reading {
+        Reading {
+            at: Duration::from_millis(at),
+            hits,
+            passed: Some(Passes {
+                count: passes,
+                last: Some(Duration::from_millis(last)),
+                ..Passes::default()
+            }),
+            ..Reading::default()
+        }
+    }
+
+    #[test]
+    fn steps_are_from_pass_to_pass() {
+        let mut rhythm = Rhythm::default();
+        rhythm.open(&reading(100, 50, 7.0, 99));
+        assert!(!rhythm.has_step());
+        // In bursts of two; a thousand hits a millisecond.
+        rhythm.look(&reading(102, 2_050, 7.0, 99));
+        rhythm.look(&reading(104, 4_050, 9.0, 103));
+        assert!(!rhythm.has_step());
+        rhythm.look(&reading(108, 8_050, 9.0, 103));
+        rhythm.look(&reading(112, 12_050, 11.0, 110));
+        // Two bursts between two looks.
+        rhythm.look(&reading(126, 26_050, 15.0, 124));
+        let step = |passes, hits| Step { passes, hits };
+        assert!(rhythm.has_step());
+        assert_eq!(rhythm.take(), [step(2.0, 7_000.0), step(4.0, 14_000.0)]);
+        assert!(!rhythm.has_step());
+        // Another part of the window goes on from there.
+        rhythm.look(&reading(133, 33_050, 17.0, 131));
+        assert_eq!(rhythm.take(), [step(2.0, 7_000.0)]);
+        // What was passed before a window is none of its steps.
+        rhythm.open(&reading(200, 33_050, 40.0, 199));
+        rhythm.look(&reading(201, 34_050, 42.0, 199));
+        rhythm.look(&reading(205, 38_050, 44.0, 203));
+        assert!(rhythm.take().is_empty());
+    }
+
+    #[test]
+    fn without_times_there_are_no_steps() {
+        let mut rhythm = Rhythm::default();
+        let without = Reading {
+            passed: Some(Passes::default()),
+            ..reading(0, 0, 0.0, 0)
+        };
+        rhythm.open(&without);
+        rhythm.look(&without);
+        rhythm.look(&reading(1, 10, 3.0, 0));
+        rhythm.look(&Reading::default());
+        assert!(rhythm.take().is_empty());
+    }
+}

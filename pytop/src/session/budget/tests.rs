@@ -37,6 +37,7 @@ struct Made {
     /// How it passes a milestone, if there is one.
     milestone: Option<Passing>,
     passed: f64,
+    last: Instant,
     pace: Pace,
     gauge: Gauge,
     began: Instant,
@@ -78,6 +79,15 @@ fn with_passes(passes: u64, reading: Reading) -> Reading {
     }
 }
 
+/// It was last passed at this time.
+fn last_at(last: Duration, reading: Reading) -> Reading {
+    let passed = reading.passed.map(|passed| Passes {
+        last: Some(last),
+        ..passed
+    });
+    Reading { passed, ..reading }
+}
+
 /// Calls that were made besides those that were counted.
 fn besides(estimated: &Estimated) -> f64 {
     estimated.besides.values().sum()
@@ -101,6 +111,7 @@ impl Made {
             hit: HIT,
             milestone: None,
             passed: 0.0,
+            last: now,
             pace: Pace::new(allowed, now, 7),
             gauge: Gauge::counting(Reading::default()),
             began: now,
@@ -123,16 +134,22 @@ impl Made {
         self.used += used;
         let own = calls * self.work;
         self.own += own;
-        self.passed += match self.milestone {
+        let passes = match self.milestone {
             Some(Passing::Work(each)) => own / each,
             Some(Passing::Clock(each)) => seconds / each,
             None => 0.0,
         };
+        let passed = self.passed.floor();
+        self.passed += passes;
         self.calls += calls;
         if self.placed {
             self.hits += calls;
         }
         self.now += Duration::from_secs_f64(seconds);
+        if self.passed.floor() > passed {
+            let ago = self.passed.fract() / passes * seconds;
+            self.last = self.now - Duration::from_secs_f64(ago);
+        }
     }
 
     fn read(&self) -> Reading {
@@ -150,7 +167,10 @@ impl Made {
             passed: None,
         };
         match self.milestone {
-            Some(_) => with_passes(whole(self.passed), reading),
+            Some(_) => last_at(
+                self.last - self.began,
+                with_passes(whole(self.passed), reading),
+            ),
             None => reading,
         }
     }
@@ -163,7 +183,18 @@ impl Made {
             spent: (read.hits - self.seen.hits) as f64 * COST.seconds,
         });
         self.seen = read;
+        self.gauge_window(read);
         step
+    }
+
+    /// As it is done where there is a milestone.
+    fn gauge_window(&mut self, read: Reading) {
+        if self.milestone.is_some() && self.pace.is_open() {
+            self.gauge.look(only(read));
+            self.pace.hasten(self.now, Duration::ZERO);
+        }
+        self.pace
+            .be_patient(self.milestone.is_some() && self.gauge.wants_step());
     }
 
     fn step(&mut self, step: Step) {
@@ -298,6 +329,23 @@ fn a_milestone_tells_what_the_cost_of_a_hit_does_not() {
             assert!((0.96..1.04).contains(&with), "{what}");
             assert!(uncertainty < 0.3, "{what}");
         }
+    }
+}
+
+/// A window of some milliseconds has a pass or two, or none in most of them, and the cost of a hit is not known.
+#[test]
+fn passes_that_are_farther_apart_than_windows_are_long_tell_as_well() {
+    for distance in [100e-6, 300e-6, 1e-3, 3e-3, 5e-3] {
+        let mut made = Made::new(0.05, 30e-9, 1.0);
+        made.hit = HIT * 1.15;
+        made.milestone = Some(Passing::Work(distance));
+        made.pace.lengthen(true);
+        let (told, uncertainty) = told_to_real(&mut made);
+        let slowdown = made.used / made.own - 1.0;
+        let what = format!("{distance}: {told} {uncertainty} {slowdown}");
+        assert!((0.97..1.03).contains(&told), "{what}");
+        // It is told by 15 % more than it seems.
+        assert!(slowdown < 0.05 * 1.15 + 0.01, "{what}");
     }
 }
 

@@ -394,3 +394,29 @@ fn one_that_is_another_number_now_and_then_is_no_tally_for_long() {
         assert_eq!(tally.is_lost(), turns);
     }
 }
+
+/// The index of a loop that begins anew lies at one of two addresses, and functions are called all the time.
+#[test]
+fn while_it_lies_elsewhere_nothing_is_known() {
+    let (here, elsewhere) = (LOOP.until(3_000.0), LOOP.until(3_000.0).times(0.0));
+    let mut made = Made::new(&[here]);
+    let mut tally = made.choose().unwrap();
+    // A window shows that functions are called meanwhile.
+    made.numbers[0] = elsewhere;
+    made.is_within = true;
+    for _ in 0..3 {
+        made.go_on(0.003);
+        made.look(&mut tally, Side::Within);
+        tally.learn(1_000.0, 0.003);
+    }
+    made.is_within = false;
+    for turn in 0..60 {
+        made.numbers[0] = if turn % 3 == 0 { elsewhere } else { here };
+        made.go_on(0.02);
+        made.look(&mut tally, Side::Outside);
+    }
+    let passes = tally.passes();
+    let pace = passes.count / passes.known.as_secs_f64() / LOOP.outside;
+    assert!(!tally.is_lost() && passes.known.as_secs_f64() > 0.3);
+    assert!((0.95..1.05).contains(&pace), "{pace}");
+}

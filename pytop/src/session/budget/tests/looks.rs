@@ -329,3 +329,40 @@ fn functions_that_lasted_while_nothing_was_open_are_told_as_often_as_they_are_ca
     let estimated = gauge.end_interval(end, &counted, COST, ALONE).unwrap();
     assert_shares(&estimated, &counted, 0.001);
 }
+
+/// A number in memory may be misread in a window, in which the process works as in all others.
+#[test]
+fn one_window_out_of_step_is_no_regime_of_its_own() {
+    // 40 ns of own work for each call, ten calls to a pass; and what the third window has.
+    let counting = |milliseconds, hits, passed| {
+        let reading = passing(milliseconds, hits, passed);
+        let passed = reading.passed.map(|passed| Passes {
+            is_free: true,
+            ..passed
+        });
+        Reading { passed, ..reading }
+    };
+    let told = |third: u64| {
+        let mut gauge = Gauge::counting(reading(0, 0));
+        gauge.close(only(reading(10, 1_000)));
+        gauge.start_passing(counting(10, 1_000, 0));
+        let (mut at, mut hits, mut passed) = (10, 1_000, 0);
+        for within in [1_000, 1_000, third, 1_000, 1_000] {
+            (at, passed) = (at + 100, passed + 250_000);
+            gauge.open(only(counting(at, hits, passed)));
+            (at, hits, passed) = (at + 6, hits + 10_000, passed + within);
+            gauge.close(only(counting(at, hits, passed)));
+        }
+        let told = gauge.end_interval(
+            only(counting(at, hits, passed)),
+            &counted(hits),
+            COST,
+            MAY_COME,
+        );
+        besides(&told.unwrap()) / 12_500_000.0
+    };
+    for third in [1_000, 500, 0] {
+        let told = told(third);
+        assert!((told - 1.0).abs() < 0.03, "{third}: {told}");
+    }
+}
