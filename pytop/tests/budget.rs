@@ -161,6 +161,43 @@ fn a_bare_loop_is_told_by_its_index() {
     }
 }
 
+/// The kernel waits before it takes a breakpoint out, some ten times in six seconds. The process should not have
+/// to wait with it.
+#[test]
+fn a_hot_process_does_not_stand_still_while_breakpoints_go() {
+    const SECONDS: u32 = 6;
+    let _alone = alone();
+    for name in ["3.9", "3.14"] {
+        let (_, mut running) = hot(name, 0);
+        let pid = running.pid();
+        let pytop = Pytop::start(["-p", &pid.to_string(), "--max-overhead", "5"]);
+        let before = waited_for_processor(pid);
+        let called = call(&mut running, SECONDS);
+        let waited = waited_for_processor(pid) - before;
+        let counted = pytop.interrupt();
+        running.end_well();
+        assert!(is_estimated(&counted, pid), "Python {name}");
+        let seconds = Duration::from_secs(SECONDS.into());
+        let still = seconds.saturating_sub(called.time + waited);
+        println!("Python {name}: it stood still for {still:.1?}");
+        assert!(
+            still < Duration::from_millis(30),
+            "Python {name}: {still:?}"
+        );
+    }
+}
+
+/// How long a process of one thread has been able to run and did not.
+fn waited_for_processor(pid: u32) -> Duration {
+    let path = format!("/proc/{pid}/schedstat");
+    let text = std::fs::read_to_string(&path).expect("it runs");
+    // Time on a processor, time of waiting for one, and how often it got one
+    // (Documentation/scheduler/sched-stats.rst).
+    let waited = text.split_whitespace().nth(1);
+    let nanoseconds = waited.and_then(|waited| waited.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("a number"))
+}
+
 /// Neither what counts calls nor what counts passes of milestones.
 #[test]
 fn nothing_stays_behind_in_a_hot_process() {
