@@ -19,8 +19,10 @@
 //! estimate             = counted x (1 + passes outside / passes in windows)
 //! ```
 //!
-//! It is believed where it is steadier than the other estimate is certain, and does not contradict
-//! it: what is passed by the clock, and not by the calls, is passed too often in windows.
+//! Few passes tell little by their number; how many hits lie from one to the next tells more: see
+//! [`rhythm`](super::rhythm). A milestone is believed where it is steadier than the other estimate is
+//! certain, and does not contradict it: what is passed by the clock, and not by the calls, is passed too often
+//! in windows.
 //!
 //! All that holds as long as a process does much the same. So the windows are sorted: those that are
 //! alike are of one [`Regime`], and each gap between two windows is told by the regimes on its two
@@ -336,8 +338,10 @@ impl Gauge {
         let is_partial = outside > 0.0 || self.gap.used > 0.0;
         let told = is_partial.then(|| {
             let (in_windows, before) = unseen;
-            explain(&mut self.regimes, &in_windows);
-            explain(slice::from_mut(&mut self.at_first), &before);
+            // Where there was nothing but windows, it is known that they were all there.
+            let is_known = whole.1 <= 0.0;
+            explain(&mut self.regimes, &in_windows, is_known);
+            explain(slice::from_mut(&mut self.at_first), &before, false);
             self.tell(beyond, cost, may_come && has_window)
         });
         self.grow_old();
@@ -458,15 +462,16 @@ fn unseen(now: &Look, counted: &HashMap<Key, u64>) -> HashMap<Key, f64> {
     careful.filter(|(_, hits)| *hits >= 1.0).collect()
 }
 
-/// Has hits in windows whose functions are not known be some of those that were not seen.
-fn explain(regimes: &mut [Regime], unseen: &HashMap<Key, f64>) {
+/// Has hits in windows whose functions are not known be some of those that were not seen. `is_known` says that
+/// these were all in windows.
+fn explain(regimes: &mut [Regime], unseen: &HashMap<Key, f64>, is_known: bool) {
     let unknown: f64 = regimes.iter().map(Regime::unknown).sum();
     if unknown <= 0.0 {
         return;
     }
     let part = unknown / unseen.values().sum::<f64>().max(unknown);
     for regime in regimes {
-        regime.explain(unseen, part);
+        regime.explain(unseen, part, is_known);
     }
 }
 

@@ -31,7 +31,7 @@ const RECENT: usize = 8;
 /// A process may have been so much busier outside of windows than in them, by the clock, before that is
 /// taken for a change of what it does.
 const BUSIER: f64 = 2.0;
-/// So many steps do, from one pass to the next, if they differ by no more than such a part.
+/// So many steps from one pass to the next do, if they differ by no more than such a part.
 const RECENT_STEPS: usize = 32;
 const EVEN: f64 = 0.3;
 /// After so many windows without a step there will hardly be one.
@@ -246,8 +246,8 @@ impl Regime {
 
     /// Has hits of functions that are not known be those of these: each with hits that were not seen with
     /// it, of which such a `part` lies in windows. Those that the regime has are the first; what is left
-    /// is of the others.
-    pub(super) fn explain(&mut self, unseen: &HashMap<Key, f64>, part: f64) {
+    /// is of the others, unless it is next to nothing and not known to have been in windows.
+    pub(super) fn explain(&mut self, unseen: &HashMap<Key, f64>, part: f64, is_known: bool) {
         let unknown = mem::take(&mut self.unknown);
         let (known, others): (Vec<_>, Vec<_>) = unseen
             .iter()
@@ -259,7 +259,7 @@ impl Regime {
             *self.functions.entry(*key).or_default() += hits * part * fit;
         }
         let left = (unknown - of_known).max(0.0);
-        if all > 0.0 && left > self.hits * NEGLIGIBLE {
+        if all > 0.0 && (is_known || left > self.hits * NEGLIGIBLE) {
             for (key, hits) in others {
                 self.functions.insert(*key, left * hits / all);
             }

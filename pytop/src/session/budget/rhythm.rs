@@ -71,6 +71,7 @@ impl Rhythm {
         }
     }
 
+    /// There was one so far.
     pub(super) fn has_step(&self) -> bool {
         !self.steps.is_empty()
     }
