@@ -256,8 +256,8 @@ impl Gauge {
             }
         };
         let part = before.part_of(&gap, after).unwrap_or(part);
-        before.outside.add(&gap, part);
-        after.outside.add(&gap, 1.0 - part);
+        before.share(&gap, part);
+        after.share(&gap, 1.0 - part);
     }
 
     /// Time has gone by outside of windows, if none is open.

@@ -359,6 +359,21 @@ impl Regime {
         self.stayed.add(gap, 1.0);
     }
 
+    /// Such a part of the time between two windows, of which the other one is of another regime. How often the
+    /// milestone was passed in it, is known by how often that is as a rule.
+    pub(super) fn share(&mut self, gap: &Span, part: f64) {
+        if part >= 1.0 {
+            self.outside.add(gap, part);
+            return;
+        }
+        let mut own = gap.times(part);
+        match self.pace() {
+            Some(pace) => own.passed = pace * own.known,
+            None => (own.known, own.passed) = (0.0, 0.0),
+        }
+        self.outside.add(&own, 1.0);
+    }
+
     /// How often the milestone is passed in a second of its processor time outside of windows.
     fn pace(&self) -> Option<f64> {
         if self.stayed.known > TELLING {
