@@ -63,7 +63,7 @@ enum State {
     Comparing(Comparing, Option<Chosen>),
     /// Numbers that have an even pace outside of windows.
     Trying(Memory, Numbers, Option<Chosen>),
-    Counting(Counting),
+    Counting(Box<Counting>),
 }
 
 /// A place, and the thread whose passes count.
@@ -218,7 +218,8 @@ impl Milestone {
                 numbers.look(side, &mut MemoryReader { memory, clock });
                 return 0;
             }
-            State::Counting(Counting { memory, tally, .. }) => {
+            State::Counting(counting) => {
+                let Counting { memory, tally, .. } = &mut **counting;
                 tally.look(side, &mut MemoryReader { memory, clock });
                 return 0;
             }
@@ -281,7 +282,8 @@ impl Milestone {
     pub(super) fn judge(&mut self, now: Instant, used: Duration, pass: f64, allowed: f64) {
         let (passes, pass, judged, is_idle) = match &mut self.state {
             State::Found(found) => (found.seen as f64, pass, &mut found.judged, false),
-            State::Counting(Counting { tally, judged, .. }) => {
+            State::Counting(counting) => {
+                let Counting { tally, judged, .. } = &mut **counting;
                 (tally.passes().count, 0.0, judged, tally.is_idle())
             }
             _ => return,

@@ -367,9 +367,10 @@ impl Regime {
             return;
         }
         let mut own = gap.times(part);
-        match self.pace() {
-            Some(pace) => own.passed = pace * own.known,
-            None => (own.known, own.passed) = (0.0, 0.0),
+        if let Some(pace) = self.pace() {
+            own.passed = pace * own.known;
+        } else {
+            (own.known, own.passed) = (0.0, 0.0);
         }
         self.outside.add(&own, 1.0);
     }
@@ -500,7 +501,9 @@ impl Regime {
 /// The sum of what windows have.
 fn all(windows: &VecDeque<Sample>) -> Sample {
     let mut all = Sample::default();
-    windows.iter().for_each(|window| all.add(*window));
+    for window in windows {
+        all.add(*window);
+    }
     all
 }
 

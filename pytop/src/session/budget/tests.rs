@@ -139,17 +139,17 @@ impl Made {
             Some(Passing::Clock(each)) => seconds / each,
             None => 0.0,
         };
-        let passed = self.passed.floor();
+        let before = self.passed.floor();
         self.passed += passes;
         self.calls += calls;
         if self.placed {
             self.hits += calls;
         }
-        self.now += Duration::from_secs_f64(seconds);
-        if self.passed.floor() > passed {
-            let ago = self.passed.fract() / passes * seconds;
-            self.last = self.now - Duration::from_secs_f64(ago);
+        if self.passed.floor() > before {
+            let part = 1.0 - self.passed.fract() / passes;
+            self.last = self.now + Duration::from_secs_f64(part * seconds);
         }
+        self.now += Duration::from_secs_f64(seconds);
     }
 
     fn read(&self) -> Reading {

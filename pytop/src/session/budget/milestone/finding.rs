@@ -147,14 +147,14 @@ impl Milestones {
                         used: process.used,
                     };
                     milestone.tries = 0;
-                    milestone.state = State::Counting(Counting {
+                    milestone.state = State::Counting(Box::new(Counting {
                         memory,
                         tally,
                         judged,
                         again: None,
                         again_from: until,
                         rest: AGAIN,
-                    });
+                    }));
                 }
                 (None, place) if numbers.have_stopped() && milestone.tries < TRIES => {
                     milestone.tries += 1;
