@@ -173,7 +173,7 @@ fn a_hot_process_does_not_stand_still_while_breakpoints_go() {
         let pytop = Pytop::start(["-p", &pid.to_string(), "--max-overhead", "5"]);
         let before = waited_for_processor(pid);
         let called = call(&mut running, SECONDS);
-        let waited = waited_for_processor(pid) - before;
+        let waited = waited_for_processor(pid).saturating_sub(before);
         let counted = pytop.interrupt();
         running.end_well();
         assert!(is_estimated(&counted, pid), "Python {name}");
