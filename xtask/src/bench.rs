@@ -57,7 +57,7 @@ enum Part {
     /// What a call costs by the number of CPUs, processes, functions and calls.
     Scaling,
     /// What a program that does nothing but call functions loses under --max-overhead 5, and how
-    /// near the estimates come to its calls: three minutes a round, of which there are
+    /// near the estimates come to its calls: six minutes a round, of which there are
     /// three at most.
     Bound,
     /// The time until all probes are in place.
