@@ -168,6 +168,8 @@ impl Budget {
         if is_round {
             self.round = now + ROUND;
         }
+        let (began, length) = self.interval;
+        let left = (began + length).checked_duration_since(now);
         let mut opened = Vec::new();
         let mut is_other = false;
         for (pid, watched) in &mut self.watched {
@@ -184,6 +186,8 @@ impl Budget {
                 Step::Stay => {}
                 // What a search counts would be counted in the window, too.
                 Step::Open if watched.milestone.is_searched() => watched.pace.put_off(now),
+                // The interval would end before it has shown what it goes on for.
+                Step::Open if watched.pace.lacks_room(left) => watched.pace.put_off(now),
                 Step::Open => opened.push(*pid),
                 Step::Close => is_other |= watched.close(attachments, kernel),
                 Step::Settle => {
@@ -421,9 +425,7 @@ impl Budget {
     /// Reads the hits of this interval. Functions are told apart where a window is open, and at its end.
     fn read_hits(&mut self, kernel: &Kernel, is_end: bool) {
         for watched in self.watched.values_mut() {
-            watched.careful = kernel.careful_hits(watched.pid);
-            watched.hits = watched.careful_hits();
-            watched.seen.functions = Arc::default();
+            watched.begin_reading(kernel);
         }
         let all = &mut self.watched;
         kernel.visit_hits(|frame| {

@@ -42,6 +42,8 @@ const LONG_PERIOD: f64 = 0.500;
 /// Where even these have less than two, one goes on until it has: for what may be lost in so many seconds of
 /// processor time, and for so many seconds at most.
 const PATIENCE: (f64, f64) = (5.0, 0.2);
+/// Such a window needs so many times as long by the clock as what may be lost in it.
+const ROOM: f64 = 1.25;
 /// The shortest window, in seconds of the process's processor time.
 const WINDOW: f64 = 0.003;
 /// After this time a window is opened on trial, should the process have become so quiet that it
@@ -162,6 +164,12 @@ impl Pace {
     fn patience(&self) -> f64 {
         let (period, most) = PATIENCE;
         (period * MARGIN * self.allowed).min(most)
+    }
+
+    /// A window that goes on for what it is open for may not end before so much time has gone by, the rest of
+    /// an interval: it is better begun in the next one. `None` where it is not known how much is left.
+    pub(super) fn lacks_room(&self, left: Option<Duration>) -> bool {
+        self.is_patient && left.is_some_and(|left| left.as_secs_f64() < self.patience() * ROOM)
     }
 
     /// When to look next.

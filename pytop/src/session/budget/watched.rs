@@ -26,6 +26,10 @@ const IN_WINDOW: f64 = 1.04;
 /// How far off the cost of a hit is, as a part of it (`tests/cost.rs`).
 const UNCERTAINTY: f64 = 0.2;
 
+/// Hits, passes and processor time are of one moment if no more than this lies between them. pytop may have
+/// to wait for a processor meanwhile.
+const AT_ONCE: Duration = Duration::from_micros(300);
+
 /// A milestone that was of no use for so many intervals is given up.
 const DOUBTS: u32 = 5;
 
@@ -44,8 +48,9 @@ pub(super) struct Watched {
     pub(super) pace: Pace,
     pub(super) gauge: Gauge,
     pub(super) milestone: Milestone,
-    /// Its hits in this interval.
+    /// Its hits in this interval, and when these were about to be read, by the monotonic clock.
     pub(super) hits: u64,
+    pub(super) read_at: Duration,
     /// As of the last look. Functions are told apart only where there are windows.
     pub(super) seen: Look,
 }
@@ -80,17 +85,14 @@ impl Watched {
             gauge: Gauge::counting(seen),
             milestone: Milestone::new(now),
             hits: 0,
+            read_at: seen.at,
             seen: Look::first(seen),
         })
     }
 
     /// Its probes are in place: a window is open.
     pub(super) fn open(&mut self, at: Instant, kernel: &Kernel) {
-        let Some(used) = self.clock.read() else {
-            return;
-        };
-        self.milestone
-            .look(used, &mut self.clock, Side::Opening, kernel);
+        let (used, _) = self.read(Side::Opening, kernel);
         let reading = Reading {
             used,
             hits: self.hits,
@@ -104,6 +106,45 @@ impl Watched {
         });
         self.pace.opened(at);
         self.hasten(at);
+    }
+
+    /// Its processor time, and how often it was stopped by milestones since this was asked for last: as of
+    /// the moment in which its hits were read, which are read again if that is too long ago.
+    fn read(&mut self, side: Side, kernel: &Kernel) -> (Duration, u64) {
+        let (used, passes) = self.read_once(side, kernel);
+        let is_late = monotonic().saturating_sub(self.read_at) > AT_ONCE;
+        if side == Side::Outside || !self.milestone.is_place() || !is_late {
+            return (used, passes);
+        }
+        self.read_hits(kernel);
+        let (used, more) = self.read_once(side, kernel);
+        (used, passes + more)
+    }
+
+    fn read_once(&mut self, side: Side, kernel: &Kernel) -> (Duration, u64) {
+        // One that has ended uses no more.
+        let used = self.clock.read().unwrap_or(self.seen.reading.used);
+        let clock = &mut self.clock;
+        (used, self.milestone.look(used, clock, side, kernel))
+    }
+
+    /// Reads its hits in this interval, and tells its functions apart.
+    fn read_hits(&mut self, kernel: &Kernel) {
+        self.begin_reading(kernel);
+        kernel.visit_hits(|frame| {
+            if frame.pid == self.pid {
+                self.hits += frame.calls;
+                self.see(&frame);
+            }
+        });
+    }
+
+    /// Its hits are about to be read: those that are in slots follow.
+    pub(super) fn begin_reading(&mut self, kernel: &Kernel) {
+        self.read_at = monotonic();
+        self.careful = kernel.careful_hits(self.pid);
+        self.hits = self.careful_hits();
+        self.seen.functions = Arc::default();
     }
 
     /// Its hits in this interval that are not in slots.
@@ -123,18 +164,15 @@ impl Watched {
     /// Takes in what has become of the process.
     pub(super) fn look(&mut self, now: Instant, cost: &CostMeter, kernel: &Kernel) -> Step {
         let before = self.seen.reading;
-        // One that has ended uses no more.
-        let used = self.clock.read().unwrap_or(before.used);
-        let hits = self.hits.saturating_sub(before.hits) as f64;
-        let careful = self.careful_hits().saturating_sub(before.careful) as f64;
         let is_within = self.is_hot && self.pace.is_open();
         let side = if is_within {
             Side::Within
         } else {
             Side::Outside
         };
-        let clock = &mut self.clock;
-        let passes = self.milestone.look(used, clock, side, kernel);
+        let (used, passes) = self.read(side, kernel);
+        let hits = self.hits.saturating_sub(before.hits) as f64;
+        let careful = self.careful_hits().saturating_sub(before.careful) as f64;
         let each = self.cost(cost);
         let look = pace::Look {
             at: now,
