@@ -293,6 +293,22 @@ fn what_is_allowed_is_not_exceeded_and_estimates_hold() {
     }
 }
 
+#[test]
+fn a_window_that_waits_for_a_step_is_not_begun_where_the_interval_ends_too_soon() {
+    let milliseconds = |left| Some(Duration::from_millis(left));
+    let mut pace = Pace::new(0.05, Instant::now(), 1);
+    assert!(!pace.lacks_room(milliseconds(10)));
+    pace.be_patient(true);
+    assert!(pace.lacks_room(milliseconds(249)));
+    assert!(!pace.lacks_room(milliseconds(251)));
+    assert!(!pace.lacks_room(None));
+    // What may be lost is less, and so is what it may take.
+    let mut pace = Pace::new(0.01, Instant::now(), 1);
+    pace.be_patient(true);
+    assert!(pace.lacks_room(milliseconds(49)));
+    assert!(!pace.lacks_room(milliseconds(51)));
+}
+
 /// What a process told in ten seconds to what it called, and the largest uncertainty, once it has been
 /// found out.
 fn told_to_real(made: &mut Made) -> (f64, f64) {
