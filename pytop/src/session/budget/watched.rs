@@ -50,7 +50,7 @@ pub(super) struct Watched {
     pub(super) milestone: Milestone,
     /// Its hits in this interval, and when these were about to be read, by the monotonic clock.
     pub(super) hits: u64,
-    pub(super) read_at: Duration,
+    read_at: Duration,
     /// As of the last look. Functions are told apart only where there are windows.
     pub(super) seen: Look,
 }
